@@ -1,0 +1,38 @@
+# What is built, and in which order. Rules: workflow/rules, in the order that data flows.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/annotations.smk"
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/series.smk"
+include: "workflow/rules/cubes.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/report.smk"
+
+
+onstart:
+    claim_results(config)
+
+
+rule all:
+    default_target: True
+    input:
+        "<results>/compare_readers/agreement.csv",
+        "<results>/write_report/index.html",
+
+
+wildcard_constraints:
+    shard=r"shard\d{2}",
+    experiment=r"[a-z0-9_]+",
+    fold=r"\d+",
+    seed=r"\d+",
+
+
+localrules:
+    all,

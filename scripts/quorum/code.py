@@ -1,0 +1,81 @@
+"""A digest of a script and of everything it imports from this project.
+
+The digest covers the syntax trees without docstrings and comments, so an edited comment or a
+touched file changes nothing, and changed code reruns the rule whose `params: code=` it is.
+"""
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parent.parent
+
+
+def code_digest(script: str) -> str:
+    """Return the digest of `scripts/<script>.py` and its import closure in this project.
+
+    Parameters
+    ----------
+    script : str
+        A script's name without folder and suffix.
+    """
+    closure: set[Path] = set()
+    collect_imports(SCRIPTS / f"{script}.py", closure)
+    total = hashlib.sha256()
+    for path in sorted(closure):
+        total.update(str(path.relative_to(SCRIPTS)).encode())
+        total.update(file_digest(path).encode())
+    return total.hexdigest()[:16]
+
+
+def collect_imports(path: Path, closure: set):
+    """Add `path` and every file of this project that it imports to `closure`."""
+    if path in closure or not path.is_file():
+        return
+    closure.add(path)
+    for module in imported_modules(path):
+        parts = module.split(".")
+        for length in range(1, len(parts) + 1):
+            stem = SCRIPTS.joinpath(*parts[:length])
+            collect_imports(stem.with_suffix(".py"), closure)
+            collect_imports(stem / "__init__.py", closure)
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and is_docstring(node, body[0]):
+            node.body = body[1:]
+    return tree
+
+
+def is_docstring(owner, statement) -> bool:
+    """Tell whether `statement` is the docstring of `owner`."""
+    return (
+        isinstance(owner, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+@functools.cache
+def file_digest(path: Path) -> str:
+    """Return the digest of one file's syntax tree."""
+    return hashlib.sha256(ast.dump(parsed(path)).encode()).hexdigest()
+
+
+@functools.cache
+def imported_modules(path: Path) -> tuple:
+    """Return the dotted names a file imports; `from a import b` gives both `a` and `a.b`."""
+    names = []
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)

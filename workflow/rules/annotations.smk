@@ -1,0 +1,85 @@
+# The readers' marks, before any image: series, annotations, nodules.
+
+
+rule list_series:
+    """The CT series that readers marked, with their size, licence and place in the public bucket."""
+    output:
+        series="<results>/list_series/series.csv",
+        slices="<results>/list_series/slices.parquet",
+    params:
+        code=code_digest("list_series"),
+    log:
+        "<logs>/list_series/list_series.log",
+    benchmark:
+        "<benchmarks>/list_series/list_series.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    shell:
+        "python scripts/list_series.py"
+        " --out-series {output.series}"
+        " --out-slices {output.slices}"
+        " > {log} 2>&1"
+
+
+rule read_annotations:
+    """Every reader's outlines and ratings, in pixels of the series."""
+    input:
+        series=rules.list_series.output.series,
+    output:
+        annotations="<results>/read_annotations/annotations.csv",
+        contours="<results>/read_annotations/contours.parquet",
+    params:
+        code=code_digest("read_annotations"),
+        source=config["read_annotations"]["source"],
+    log:
+        "<logs>/read_annotations/read_annotations.log",
+    benchmark:
+        "<benchmarks>/read_annotations/read_annotations.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=5,
+    shell:
+        "python scripts/read_annotations.py"
+        " --series {input.series}"
+        " --source {params.source}"
+        " --out-annotations {output.annotations}"
+        " --out-contours {output.contours}"
+        " > {log} 2>&1"
+
+
+rule group_annotations:
+    """Annotations of one series that outline the same nodule."""
+    input:
+        series=rules.list_series.output.series,
+        slices=rules.list_series.output.slices,
+        annotations=rules.read_annotations.output.annotations,
+        contours=rules.read_annotations.output.contours,
+    output:
+        nodules="<results>/group_annotations/nodules.csv",
+    params:
+        code=code_digest("group_annotations"),
+    log:
+        "<logs>/group_annotations/group_annotations.log",
+    benchmark:
+        "<benchmarks>/group_annotations/group_annotations.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=5,
+    shell:
+        "python scripts/group_annotations.py"
+        " --series {input.series}"
+        " --slices {input.slices}"
+        " --annotations {input.annotations}"
+        " --contours {input.contours}"
+        " --out-nodules {output.nodules}"
+        " > {log} 2>&1"

@@ -1,0 +1,72 @@
+# The only file with functions: what rules need to know before they run.
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
+
+from quorum.code import code_digest
+from quorum.settings import (
+    claim_results,
+    experiment_settings,
+    refuse_other_results,
+    source_settings,
+    validate_config,
+)
+
+validate_config(config)
+refuse_other_results(config)
+
+SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
+SOURCE = source_settings(config)
+
+
+def shard_plan(wildcards):
+    """The nodules of one shard; behind the checkpoint, so that equal content reruns nothing."""
+    checkpoints.plan_shards.get()
+    return f"<results>/plan_shards/{wildcards.shard}.csv"
+
+
+def local_files(wildcards):
+    """The index of the user's own files, where the source has one: it bounds the cohort."""
+    return ["<results>/find_series/files.csv"] if SOURCE["kind"] == "local" else []
+
+
+def series_files(wildcards):
+    """The index of one shard's files, by the source's own rule."""
+    if SOURCE["kind"] == "local":
+        return "<results>/find_series/files.csv"
+    return f"<results>/{SOURCE['rule']}/{wildcards.shard}.csv"
+
+
+def series_folder(wildcards):
+    """The folder of one shard's files, where a rule of ours made it."""
+    if SOURCE["kind"] == "local":
+        return []
+    return f"<results>/{SOURCE['rule']}/{wildcards.shard}"
+
+
+def unless_kept(path):
+    """Mark a bulky folder as temporary, unless the config keeps it."""
+    return path if config["source"]["keep_dicom"] else temp(path)
+
+
+def all_shards(pattern):
+    """One path a shard."""
+    return expand(pattern, shard=SHARDS, allow_missing=True)
+
+
+def all_runs(pattern):
+    """One path an experiment, fold and seed."""
+    return expand(
+        pattern,
+        experiment=config["experiments"],
+        fold=config["run_folds"],
+        seed=config["seeds"],
+    )
+
+
+def settings_json(wildcards):
+    """The experiment's settings: the block train_model with the experiment's diff, as JSON."""
+    return json.dumps(experiment_settings(config, wildcards.experiment), sort_keys=True)

@@ -1,0 +1,107 @@
+# From series to cubes of 1 mm voxels in HDF5 shards, and whether they are sound.
+
+
+rule extract_cubes:
+    """One shard of cubes: image, every reader's mask, STAPLE, coverage and geometry."""
+    input:
+        plan=shard_plan,
+        findings=rules.check_series.output.findings,
+        slices=rules.check_series.output.slices,
+        folder=series_folder,
+        annotations=rules.read_annotations.output.annotations,
+        contours=rules.read_annotations.output.contours,
+    output:
+        shard="<results>/extract_cubes/{shard}.h5",
+        dropped="<results>/extract_cubes/{shard}.dropped.csv",
+    params:
+        code=code_digest("extract_cubes"),
+        root=SOURCE["root"] or "",
+        spacing_mm=config["extract_cubes"]["spacing_mm"],
+        shape_vox=config["extract_cubes"]["shape_vox"],
+        staple_padding_vox=config["extract_cubes"]["staple_padding_vox"],
+    log:
+        "<logs>/extract_cubes/{shard}.log",
+    benchmark:
+        "<benchmarks>/extract_cubes/{shard}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    priority: 10
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "python scripts/extract_cubes.py"
+        " --plan {input.plan}"
+        " --findings {input.findings}"
+        " --slices {input.slices}"
+        " --annotations {input.annotations}"
+        " --contours {input.contours}"
+        " --root {params.root:q}"
+        " --spacing-mm {params.spacing_mm}"
+        " --shape-vox {params.shape_vox}"
+        " --staple-padding-vox {params.staple_padding_vox}"
+        " --threads {threads}"
+        " --out-shard {output.shard}"
+        " --out-dropped {output.dropped}"
+        " > {log} 2>&1"
+
+
+rule check_cubes:
+    """What the data checks find in the shards, one row a check and shard."""
+    input:
+        nodules=rules.select_nodules.output.nodules,
+        splits=rules.split_patients.output.splits,
+        findings=all_shards("<results>/check_series/{shard}.csv"),
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+        dropped=all_shards("<results>/extract_cubes/{shard}.dropped.csv"),
+    output:
+        checks="<results>/check_cubes/checks.csv",
+        volumes="<results>/check_cubes/volumes.csv",
+    params:
+        code=code_digest("check_cubes"),
+    log:
+        "<logs>/check_cubes/check_cubes.log",
+    benchmark:
+        "<benchmarks>/check_cubes/check_cubes.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    shell:
+        "python scripts/check_cubes.py"
+        " --nodules {input.nodules}"
+        " --splits {input.splits}"
+        " --findings {input.findings}"
+        " --shards {input.shards}"
+        " --dropped {input.dropped}"
+        " --out-checks {output.checks}"
+        " --out-volumes {output.volumes}"
+        " > {log} 2>&1"
+
+
+rule accept_cubes:
+    """Stop here when a data check failed; the findings stay."""
+    input:
+        checks=rules.check_cubes.output.checks,
+    output:
+        accepted="<results>/accept_cubes/accepted.csv",
+    params:
+        code=code_digest("accept_cubes"),
+    log:
+        "<logs>/accept_cubes/accept_cubes.log",
+    benchmark:
+        "<benchmarks>/accept_cubes/accept_cubes.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    shell:
+        "python scripts/accept_cubes.py"
+        " --checks {input.checks}"
+        " --out-accepted {output.accepted}"
+        " > {log} 2>&1"

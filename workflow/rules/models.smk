@@ -1,0 +1,173 @@
+# Experiments: planned, trained, applied, scored; one run is an experiment x fold x seed.
+
+
+rule plan_experiment:
+    """One experiment's settings, whole: the block train_model with the experiment's diff."""
+    output:
+        plan="<results>/plan_experiment/{experiment}.yaml",
+    params:
+        code=code_digest("plan_experiment"),
+        settings=settings_json,
+        consensus=config["consensus"],
+    log:
+        "<logs>/plan_experiment/{experiment}.log",
+    benchmark:
+        "<benchmarks>/plan_experiment/{experiment}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    shell:
+        "python scripts/plan_experiment.py"
+        " --experiment {wildcards.experiment}"
+        " --settings {params.settings:q}"
+        " --consensus {params.consensus}"
+        " --out-plan {output.plan}"
+        " > {log} 2>&1"
+
+
+rule train_model:
+    """Weights of one run, its history and a record of what made it."""
+    input:
+        plan=rules.plan_experiment.output.plan,
+        splits=rules.split_patients.output.splits,
+        accepted=rules.accept_cubes.output.accepted,
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+    output:
+        model="<results>/train_model/{experiment}/fold{fold}_seed{seed}/model.pt",
+        history="<results>/train_model/{experiment}/fold{fold}_seed{seed}/history.csv",
+        record="<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json",
+    params:
+        code=code_digest("train_model"),
+        num_folds=config["split_patients"]["num_folds"],
+        checkpoints="<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}",
+    log:
+        "<logs>/train_model/{experiment}/fold{fold}_seed{seed}.log",
+    benchmark:
+        "<benchmarks>/train_model/{experiment}/fold{fold}_seed{seed}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 2
+    retries: 2
+    resources:
+        mem_mb=3000,
+        runtime=240,
+        gpu=0,
+    shell:
+        "python scripts/train_model.py"
+        " --plan {input.plan}"
+        " --splits {input.splits}"
+        " --shards {input.shards}"
+        " --fold {wildcards.fold}"
+        " --num-folds {params.num_folds}"
+        " --seed {wildcards.seed}"
+        " --threads {threads}"
+        " --checkpoints {params.checkpoints}"
+        " --out-model {output.model}"
+        " --out-history {output.history}"
+        " --out-record {output.record}"
+        " 2>&1 | tee {log}"
+
+
+rule predict_cubes:
+    """The model's probability for each nodule of its scored fold, from a user's click."""
+    input:
+        plan=rules.plan_experiment.output.plan,
+        model=rules.train_model.output.model,
+        splits=rules.split_patients.output.splits,
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+    output:
+        predictions="<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5",
+    params:
+        code=code_digest("predict_cubes"),
+        click_offsets_mm=config["predict_cubes"]["click_offsets_mm"],
+        flips=config["predict_cubes"]["flips"],
+        seed=config["predict_cubes"]["seed"],
+    log:
+        "<logs>/predict_cubes/{experiment}/fold{fold}_seed{seed}.log",
+    benchmark:
+        "<benchmarks>/predict_cubes/{experiment}/fold{fold}_seed{seed}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=60,
+        gpu=0,
+    shell:
+        "python scripts/predict_cubes.py"
+        " --plan {input.plan}"
+        " --model {input.model}"
+        " --splits {input.splits}"
+        " --shards {input.shards}"
+        " --part fold{wildcards.fold}"
+        " --click-offsets-mm {params.click_offsets_mm}"
+        " --flips {params.flips}"
+        " --seed {params.seed}"
+        " --threads {threads}"
+        " --out-predictions {output.predictions}"
+        " > {log} 2>&1"
+
+
+rule score_predictions:
+    """Each nodule's scores of model and readers, on the same grid and region."""
+    input:
+        predictions=rules.predict_cubes.output.predictions,
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+    output:
+        scores="<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv",
+    params:
+        code=code_digest("score_predictions"),
+        consensus=config["consensus"],
+    log:
+        "<logs>/score_predictions/{experiment}/fold{fold}_seed{seed}.log",
+    benchmark:
+        "<benchmarks>/score_predictions/{experiment}/fold{fold}_seed{seed}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "python scripts/score_predictions.py"
+        " --predictions {input.predictions}"
+        " --shards {input.shards}"
+        " --consensus {params.consensus}"
+        " --out-scores {output.scores}"
+        " > {log} 2>&1"
+
+
+rule compare_experiments:
+    """All runs side by side with the readers, with intervals by bootstrap over patients."""
+    input:
+        scores=all_runs(
+            "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"
+        ),
+    output:
+        summary="<results>/compare_experiments/summary.csv",
+        offsets="<results>/compare_experiments/offsets.csv",
+    params:
+        code=code_digest("compare_experiments"),
+        resamples=config["compare_experiments"]["bootstrap_resamples"],
+        seed=config["compare_experiments"]["seed"],
+    log:
+        "<logs>/compare_experiments/compare_experiments.log",
+    benchmark:
+        "<benchmarks>/compare_experiments/compare_experiments.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python scripts/compare_experiments.py"
+        " --scores {input.scores}"
+        " --resamples {params.resamples}"
+        " --seed {params.seed}"
+        " --out-summary {output.summary}"
+        " --out-offsets {output.offsets}"
+        " > {log} 2>&1"

@@ -1,0 +1,72 @@
+# What a person opens.
+
+
+rule write_report:
+    """One page with its assets in the same folder: cohort, nodules, models, readers, papers."""
+    input:
+        series=rules.list_series.output.series,
+        nodules=rules.select_nodules.output.nodules,
+        attrition=rules.select_nodules.output.attrition,
+        agreement=rules.compare_readers.output.agreement,
+        shard_plan=rules.plan_shards.output.summary,
+        splits=rules.split_patients.output.splits,
+        findings=all_shards("<results>/check_series/{shard}.csv"),
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+        dropped=all_shards("<results>/extract_cubes/{shard}.dropped.csv"),
+        checks=rules.check_cubes.output.checks,
+        volumes=rules.check_cubes.output.volumes,
+        histories=all_runs(
+            "<results>/train_model/{experiment}/fold{fold}_seed{seed}/history.csv"
+        ),
+        records=all_runs(
+            "<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json"
+        ),
+        predictions=all_runs(
+            "<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5"
+        ),
+        scores=all_runs(
+            "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"
+        ),
+        summary=rules.compare_experiments.output.summary,
+        offsets=rules.compare_experiments.output.offsets,
+        published="config/published/segmentation.yaml",
+    output:
+        page="<results>/write_report/index.html",
+        assets=directory("<results>/write_report/assets"),
+    params:
+        code=code_digest("write_report"),
+        benchmarks="<benchmarks>",
+    log:
+        "<logs>/write_report/write_report.log",
+    benchmark:
+        "<benchmarks>/write_report/write_report.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    shell:
+        "python scripts/write_report.py"
+        " --series {input.series}"
+        " --nodules {input.nodules}"
+        " --attrition {input.attrition}"
+        " --agreement {input.agreement}"
+        " --shard-plan {input.shard_plan}"
+        " --splits {input.splits}"
+        " --findings {input.findings}"
+        " --shards {input.shards}"
+        " --dropped {input.dropped}"
+        " --checks {input.checks}"
+        " --volumes {input.volumes}"
+        " --histories {input.histories}"
+        " --records {input.records}"
+        " --predictions {input.predictions}"
+        " --scores {input.scores}"
+        " --summary {input.summary}"
+        " --offsets {input.offsets}"
+        " --published {input.published}"
+        " --benchmarks {params.benchmarks}"
+        " --out-page {output.page}"
+        " --out-assets {output.assets}"
+        " > {log} 2>&1"

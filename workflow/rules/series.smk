@@ -1,0 +1,110 @@
+# The images: a phantom scanner's, or the user's own; then what is found in them.
+
+
+rule simulate_series:
+    """Phantom DICOM series of one shard, built on the real readers' outlines."""
+    input:
+        plan=shard_plan,
+        series=rules.list_series.output.series,
+        slices=rules.list_series.output.slices,
+        annotations=rules.read_annotations.output.annotations,
+        contours=rules.read_annotations.output.contours,
+    output:
+        files="<results>/simulate_series/{shard}.csv",
+        folder=unless_kept(directory("<results>/simulate_series/{shard}")),
+    params:
+        code=code_digest("simulate_series"),
+        noise_hu=config["simulate_series"]["noise_hu"],
+        seed=config["simulate_series"]["seed"],
+    log:
+        "<logs>/simulate_series/{shard}.log",
+    benchmark:
+        "<benchmarks>/simulate_series/{shard}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    shell:
+        "python scripts/simulate_series.py"
+        " --plan {input.plan}"
+        " --series {input.series}"
+        " --slices {input.slices}"
+        " --annotations {input.annotations}"
+        " --contours {input.contours}"
+        " --noise-hu {params.noise_hu}"
+        " --seed {params.seed}"
+        " --out-folder {output.folder}"
+        " --out-files {output.files}"
+        " > {log} 2>&1"
+
+
+rule find_series:
+    """An index of the user's own files: DICOM in any layout, or volumes that a CSV names."""
+    input:
+        series=rules.list_series.output.series,
+    output:
+        files="<results>/find_series/files.csv",
+        unused="<results>/find_series/unused.csv",
+    params:
+        code=code_digest("find_series"),
+        root=SOURCE["root"],
+        volumes=config["source"]["volumes"] or "",
+    log:
+        "<logs>/find_series/find_series.log",
+    benchmark:
+        "<benchmarks>/find_series/find_series.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 2
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    shell:
+        "python scripts/find_series.py"
+        " --series {input.series}"
+        " --root {params.root:q}"
+        " --volumes {params.volumes:q}"
+        " --threads {threads}"
+        " --out-files {output.files}"
+        " --out-unused {output.unused}"
+        " > {log} 2>&1"
+
+
+rule check_series:
+    """Geometry and completeness of one shard's series: accepted, repaired or excluded, and why."""
+    input:
+        plan=shard_plan,
+        files=series_files,
+        folder=series_folder,
+        series=rules.list_series.output.series,
+    output:
+        findings="<results>/check_series/{shard}.csv",
+        slices="<results>/check_series/{shard}.parquet",
+    params:
+        code=code_digest("check_series"),
+        root=SOURCE["root"] or "",
+        max_spacing_deviation=config["check_series"]["max_spacing_deviation"],
+        max_tilt_deg=config["check_series"]["max_tilt_deg"],
+    log:
+        "<logs>/check_series/{shard}.log",
+    benchmark:
+        "<benchmarks>/check_series/{shard}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=20,
+    shell:
+        "python scripts/check_series.py"
+        " --plan {input.plan}"
+        " --files {input.files}"
+        " --series {input.series}"
+        " --root {params.root:q}"
+        " --max-spacing-deviation {params.max_spacing_deviation}"
+        " --max-tilt-deg {params.max_tilt_deg}"
+        " --out-findings {output.findings}"
+        " --out-slices {output.slices}"
+        " > {log} 2>&1"
