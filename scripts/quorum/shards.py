@@ -1,0 +1,349 @@
+"""Shards: HDF5 files of cubes, their schema, a writer, and a reader that opens them lazily.
+
+Readable with plain h5py; built-in filters only (gzip, shuffle), one chunk a nodule:
+
+    with h5py.File("results/extract_cubes/shard00.h5") as shard:
+        image_hu = shard["image"][0]                        # int16 (z, y, x)
+        reader2 = (shard["readers"][0] >> 1) & 1            # bit k is reader k + 1
+
+or, over several shards and safe in worker processes:
+
+    cubes = open_shards(["results/extract_cubes/shard00.h5", ...])
+    cubes.nodule_id[0], cubes.image(0), cubes.readers(0), cubes.coverage(0), cubes.table()
+
+Every dataset, its unit and meaning: FIELDS below, and the page workflow/schemas/shard.md.
+"""
+
+import contextlib
+import json
+import os
+from collections import namedtuple
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from quorum.errors import InputError
+
+SCHEMA, SCHEMA_VERSION = "quorum-shard", 1
+MAX_READERS = 8  # one bit each in a uint8
+DATA_KINDS = ("phantom", "scan", "cut_out")
+NO_DATA = "empty"  # data_kind of a shard without a nodule
+RATINGS = (
+    "subtlety",
+    "internal_structure",
+    "calcification",
+    "sphericity",
+    "margin",
+    "lobulation",
+    "spiculation",
+    "texture",
+    "malignancy",
+)
+ATTRIBUTES = (
+    "data_kind",
+    "spacing_mm",
+    "shape_vox",
+    "mask_rule",
+    "image_kernel",
+    "coverage_rule",
+    "staple_rule",
+    "staple_padding_vox",
+    "tie_rule",
+    "made_by",
+)
+Field = namedtuple("Field", "name dtype shape unit meaning")
+CUBE = "cube"  # stands for (z, y, x) in a field's shape
+TEXT = h5py.string_dtype("utf-8")
+FIELDS = (
+    Field("image", "int16", CUBE, "HU", "the scan on the cube's grid; uncovered: nearest covered"),
+    Field("readers", "uint8", CUBE, "", "bit k set: inside the outline of reader k + 1"),
+    Field("coverage", "uint8", CUBE, "", "1 where the series really holds data"),
+    Field("staple", "float16", CUBE, "probability", "STAPLE's probability of being inside"),
+    Field("latent", "uint8", CUBE, "", "phantom only: 1 inside the true surface"),
+    Field("coverage_box", "int16", (6,), "voxel", "z0 y0 x0 z1 y1 x1 of the covered box, half-open"),
+    Field("origin_lps_mm", "float64", (3,), "mm", "centre of voxel (0, 0, 0): x y z in LPS"),
+    Field("direction", "float64", (9,), "", "ITK's direction matrix, row by row: columns are axes"),
+    Field("center_lps_mm", "float64", (3,), "mm", "the nodule's centre: x y z in LPS"),
+    Field("native_spacing_mm", "float64", (3,), "mm", "voxel spacing of the series: z y x"),
+    Field("volume_native_mm3", "float64", (8,), "mm3", "each reader's volume on the native grid"),
+    Field("consensus_native_mm3", "float64", (), "mm3", "the majority's volume on the native grid"),
+    Field("diameter_mm", "float64", (), "mm", "mean of the readers' diameters"),
+    Field("is_truncated", "bool", (), "", "some reader's outline reaches beyond the cube"),
+    Field("num_readers", "uint8", (), "", "how many readers outlined the nodule"),
+    Field("reader_status", "uint8", (8,), "", "0 none, 1 marked, 2 not marked, 3 small or other"),
+    Field("ratings", "float64", (9, 8), "", "the nine ratings by reader; nan where there is none"),
+    Field("nodule_id", TEXT, (), "", "stable id"),
+    Field("series_uid", TEXT, (), "", "SeriesInstanceUID of the images"),
+    Field("source_series_uid", TEXT, (), "", "SeriesInstanceUID of the annotated series"),
+    Field("patient_id", TEXT, (), "", "PatientID"),
+    Field("annotation_ids", TEXT, (), "", "space-separated, in the readers' order"),
+    Field("data_kind", TEXT, (), "", "phantom, scan or cut_out"),
+)
+ARRAYS = tuple(field.name for field in FIELDS if field.shape == CUBE)
+COLUMNS = tuple(field.name for field in FIELDS if field.shape != CUBE)
+
+
+class ShardWriter:
+    """Writes the nodules of one shard, one after the other; use it as a context.
+
+    Parameters
+    ----------
+    path : str or Path
+        A temporary name; `quorum.files.write_whole` renames it when all is written.
+    attributes : dict
+        Every one of ATTRIBUTES; made_by is a dict and stored as JSON.
+    has_latent : bool
+        Whether the nodules carry a phantom's true surface.
+    """
+
+    def __init__(self, path, attributes: dict, *, has_latent: bool = False):
+        if sorted(attributes) != sorted(ATTRIBUTES):
+            raise ValueError(f"attributes {sorted(attributes)} are not {sorted(ATTRIBUTES)}")
+        if attributes["data_kind"] not in (*DATA_KINDS, NO_DATA):
+            raise ValueError(f"data_kind {attributes['data_kind']!r} is none of {DATA_KINDS}")
+        self.shape_vox = tuple(int(length) for length in attributes["shape_vox"])
+        self.fields = [field for field in FIELDS if field.name != "latent" or has_latent]
+        self.file = h5py.File(path, "w", libver=("earliest", "v110"), track_order=True)
+        self.file.attrs.update(schema=SCHEMA, schema_version=SCHEMA_VERSION)
+        for name, value in attributes.items():
+            self.file.attrs[name] = json.dumps(value, sort_keys=True) if name == "made_by" else value
+        self.file.attrs["rating_names"] = list(RATINGS)
+        self.file.attrs["axis_order"] = "z y x"
+        for field in self.fields:
+            self.make_dataset(field)
+
+    def make_dataset(self, field):
+        """Make one empty dataset, with its unit and meaning as attributes."""
+        shape = self.shape_vox if field.shape == CUBE else field.shape
+        filters = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+        dataset = self.file.create_dataset(
+            field.name,
+            shape=(0, *shape),
+            maxshape=(None, *shape),
+            chunks=(1 if field.shape == CUBE else 256, *shape),
+            dtype=field.dtype,
+            **(filters if field.shape == CUBE else {}),
+        )
+        dataset.attrs.update(unit=field.unit, meaning=field.meaning)
+
+    def add(self, cube: dict):
+        """Append one nodule: a value for every field of the schema, by name.
+
+        Raises
+        ------
+        ValueError
+            When a field is missing, unknown or of another shape.
+        """
+        names = [field.name for field in self.fields]
+        if sorted(cube) != sorted(names):
+            raise ValueError(f"fields {sorted(set(cube) ^ set(names))} are missing or unknown")
+        for field in self.fields:
+            shape = self.shape_vox if field.shape == CUBE else field.shape
+            if np.shape(cube[field.name]) != shape:
+                raise ValueError(f"{field.name} is {np.shape(cube[field.name])}, not {shape}")
+        for field in self.fields:
+            dataset = self.file[field.name]
+            dataset.resize(len(dataset) + 1, axis=0)
+            dataset[-1] = cube[field.name]
+
+    def __enter__(self):
+        """Return the writer."""
+        return self
+
+    def __exit__(self, *error):
+        """Close the file."""
+        self.file.close()
+
+
+class CubeSet:
+    """The nodules of several shards as one sequence; arrays are read one nodule at a time.
+
+    Small columns are read at once and are attributes: `cubes.nodule_id`, `cubes.diameter_mm`,
+    every name of COLUMNS but data_kind. Files are opened by each process for itself on first use,
+    so that a set can be pickled, forked, and handed to workers.
+
+    Attributes
+    ----------
+    data_kind : str
+        phantom, scan or cut_out (cut_out as soon as one cube comes from a cut-out volume);
+        `empty` where there is no nodule.
+    spacing_mm : float
+    shape_vox : tuple of int
+        (z, y, x)
+    has_latent : bool
+        Whether the nodules carry a phantom's true surface.
+    attributes : dict
+        Of the first shard.
+    """
+
+    def __init__(self, paths):
+        self.paths = [str(path) for path in paths]
+        if not self.paths:
+            raise InputError("no shard was named", "at least one .h5 file", "name the shards")
+        self._files, self._pid = {}, None
+        parts = [self._read_columns(path) for path in self.paths]
+        self.attributes = dict(parts[0][0])
+        self._check_alike([attributes for attributes, _ in parts])
+        self.spacing_mm = float(self.attributes["spacing_mm"])
+        self.shape_vox = tuple(int(length) for length in self.attributes["shape_vox"])
+        self.columns = {n: np.concatenate([columns[n] for _, columns in parts]) for n in COLUMNS}
+        counts = [len(columns["nodule_id"]) for _, columns in parts]
+        self.shard_of = np.repeat(np.arange(len(parts)), counts)
+        self.row_of = np.concatenate([np.arange(count) for count in counts])
+        self.data_kind = common_kind(self.columns["data_kind"], self.paths)
+        self.has_latent = self.data_kind == "phantom"
+        for name in COLUMNS:
+            if name != "data_kind":
+                setattr(self, name, self.columns[name])
+        self.close()
+
+    def _check_alike(self, attributes):
+        """Refuse shards of another spacing or shape beside each other."""
+        for path, other in zip(self.paths, attributes, strict=True):
+            for name in ("spacing_mm", "shape_vox"):
+                if not np.array_equal(other[name], attributes[0][name]):
+                    raise InputError(
+                        f"the shard {path} has {name} {other[name]}, {self.paths[0]} has "
+                        f"{attributes[0][name]}",
+                        "shards of one spacing and shape",
+                        "make all of them again with the rule extract_cubes",
+                    )
+
+    def _read_columns(self, path):
+        """Return one shard's attributes and small columns."""
+        shard = self._file(path)
+        with readable(path):
+            texts = {field.name for field in FIELDS if field.dtype is TEXT}
+            columns = {}
+            for name in COLUMNS:
+                values = shard[name].asstr()[()] if name in texts else shard[name][()]
+                columns[name] = values
+            return dict(shard.attrs), columns
+
+    def _file(self, path):
+        """Return the open file of a shard, opened by this very process."""
+        if self._pid != os.getpid():
+            self._files, self._pid = {}, os.getpid()
+        if path not in self._files:
+            self._files[path] = open_shard(path)
+        return self._files[path]
+
+    def _array(self, name, index):
+        """Return one nodule's array of the given dataset."""
+        path = self.paths[self.shard_of[index]]
+        with readable(path):
+            return self._file(path)[name][int(self.row_of[index])]
+
+    def image(self, index: int) -> np.ndarray:
+        """Return nodule `index`'s image: int16 (z, y, x) [HU]."""
+        return self._array("image", index)
+
+    def readers(self, index: int) -> np.ndarray:
+        """Return the readers' masks: uint8 (z, y, x), bit k is reader k + 1."""
+        return self._array("readers", index)
+
+    def coverage(self, index: int) -> np.ndarray:
+        """Return what the series really holds: uint8 (z, y, x), 0 or 1."""
+        return self._array("coverage", index)
+
+    def staple(self, index: int) -> np.ndarray:
+        """Return STAPLE's probability: float16 (z, y, x)."""
+        return self._array("staple", index)
+
+    def latent(self, index: int) -> np.ndarray:
+        """Return a phantom's true surface: uint8 (z, y, x); KeyError for real images."""
+        if not self.has_latent:
+            raise KeyError("only phantoms have a latent surface")
+        return self._array("latent", index)
+
+    def table(self):
+        """Return the scalar columns as a DataFrame, one row a nodule, and its shard's path."""
+        import pandas as pd
+
+        frame = pd.DataFrame({n: v for n, v in self.columns.items() if np.ndim(v) == 1})
+        return frame.assign(shard=[self.paths[k] for k in self.shard_of])
+
+    def close(self):
+        """Close this process's files; the next use opens them again."""
+        if self._pid == os.getpid():
+            for file in self._files.values():
+                file.close()
+        self._files, self._pid = {}, None
+
+    def __len__(self):
+        """Return the number of nodules."""
+        return len(self.row_of)
+
+    def __getstate__(self):
+        """Return the state without open files."""
+        return {**self.__dict__, "_files": {}, "_pid": None}
+
+
+def open_shards(paths) -> CubeSet:
+    """Return the nodules of one or several shards, in the order of the paths.
+
+    Raises
+    ------
+    InputError
+        When a file is missing, truncated, no shard, of another schema version, or when shards of
+        different spacing or shape, or phantoms and real images, are named together.
+    """
+    return CubeSet([paths] if isinstance(paths, str | Path) else paths)
+
+
+def open_shard(path):
+    """Return one shard's open file, its schema checked.
+
+    Raises
+    ------
+    InputError
+        See `open_shards`.
+    """
+    with readable(path):
+        # Shards are renamed into place whole and never change, so no lock is needed; some
+        # network file systems refuse locks.
+        file = h5py.File(path, "r", locking=False)
+    name, version = file.attrs.get("schema"), file.attrs.get("schema_version")
+    expected = [f.name for f in FIELDS if f.name != "latent"]
+    if name != SCHEMA or version != SCHEMA_VERSION or not set(expected) <= set(file):
+        file.close()
+        raise InputError(
+            f"{path} is of schema {name!r} version {version}",
+            f"{SCHEMA!r} version {SCHEMA_VERSION} with all its datasets",
+            "make it again with the rule extract_cubes",
+        )
+    return file
+
+
+@contextlib.contextmanager
+def readable(path):
+    """Turn an error while a shard is read into an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the shard {path} can't be read ({str(error).splitlines()[0]})",
+            "a whole HDF5 file made by extract_cubes",
+            "remove it and run again",
+        ) from error
+
+
+def common_kind(kinds, paths) -> str:
+    """Return the one data_kind that tables made from these nodules carry.
+
+    Raises
+    ------
+    InputError
+        When phantoms and real images are mixed.
+    """
+    found = set(kinds)
+    if "phantom" in found and len(found) > 1:
+        raise InputError(
+            f"the shards {', '.join(map(str, paths))} mix phantoms with real images",
+            "either of the two",
+            "keep the results of one source in one folder",
+        )
+    if not found:
+        return NO_DATA
+    return next(kind for kind in ("phantom", "cut_out", "scan") if kind in found)
