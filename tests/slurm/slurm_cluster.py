@@ -1,0 +1,215 @@
+"""A real SLURM on this machine, for tests: munge, slurmctld and one slurmd a node, on loopback.
+
+Nodes are several slurmd of one machine (`NodeName=n1 NodeHostname=<host> Port=...`), which needs
+Debian's `--enable-multiple-slurmd` build; with one node nothing special is needed. A GPU is
+declared for scheduling only (`File=/dev/null`).
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "scontrol")
+CPUS, MEMORY_MB = 2, 8000
+
+SLURM_CONF = """
+ClusterName=quorumtest
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmctldPort={ctld_port}
+SlurmdPort={slurmd_port}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool.%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=2
+JobAcctGatherParams=OverMemoryKill
+AccountingStorageType={accounting}
+{accounting_lines}
+ReturnToService=2
+SlurmctldTimeout=10
+SlurmdTimeout=20
+KillWait=5
+MinJobAge=300
+SchedulerParameters=sched_interval=2,batch_sched_delay=1
+MpiDefault=none
+GresTypes=gpu
+NodeName={nodes} NodeHostname={host} NodeAddr=127.0.0.1 {ports} CPUs={cpus} RealMemory={memory} \
+Gres=gpu:1 State=UNKNOWN
+PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
+"""
+
+
+def missing_reason() -> str:
+    """Return why no cluster can be started here, or an empty text when it can."""
+    if os.geteuid() != 0:
+        return "a test cluster needs root"
+    lacking = [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
+    return f"not installed: {', '.join(lacking)}" if lacking else ""
+
+
+def search_path() -> str:
+    """Return PATH with the folders of daemons."""
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+class Cluster:
+    """A running cluster in its own folder; use `start_cluster`."""
+
+    def __init__(self, folder: Path, num_nodes: int = 1, accounting: str = ""):
+        self.folder, self.num_nodes = Path(folder), num_nodes
+        self.host = socket.gethostname().split(".")[0]
+        self.processes: dict[str, subprocess.Popen] = {}
+        self.ctld_port, self.slurmd_port = free_port(), free_port()
+        self.accounting = accounting
+        self.environment = {
+            **os.environ,
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "PATH": search_path(),
+        }
+
+    @property
+    def nodes(self) -> list[str]:
+        """The nodes' names."""
+        return [f"node{number}" for number in range(1, self.num_nodes + 1)]
+
+    def write_files(self):
+        """Write slurm.conf, gres.conf and munge's key."""
+        for name in ("state", "munge"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        last = self.slurmd_port + self.num_nodes - 1
+        several = f"[{self.slurmd_port}-{last}]"
+        ports = f"Port={several if self.num_nodes > 1 else self.slurmd_port}"
+        text = SLURM_CONF.format(
+            host=self.host,
+            folder=self.folder,
+            ctld_port=self.ctld_port,
+            slurmd_port=self.slurmd_port,
+            accounting=self.accounting or "accounting_storage/none",
+            accounting_lines="AccountingStorageHost=127.0.0.1" if self.accounting else "",
+            nodes="node1" if self.num_nodes == 1 else f"node[1-{self.num_nodes}]",
+            ports=ports,
+            cpus=CPUS,
+            memory=MEMORY_MB,
+        )
+        (self.folder / "slurm.conf").write_text(text)
+        (self.folder / "gres.conf").write_text("Name=gpu Count=1 File=/dev/null\n")
+        key = self.folder / "munge" / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+        (self.folder / "munge").chmod(0o711)
+
+    def spawn(self, name: str, *words: str):
+        """Start a daemon in the foreground of its own process group."""
+        log = open(self.folder / f"{name}.out", "ab")
+        self.processes[name] = subprocess.Popen(
+            words, stdout=log, stderr=log, env=self.environment, start_new_session=True
+        )
+        log.close()
+
+    def start_munge(self):
+        """Start munge with a socket of its own."""
+        folder = self.folder / "munge"
+        words = ["munged", "--foreground", "--force", f"--key-file={folder}/munge.key"]
+        words += [f"--socket={folder}/socket", f"--pid-file={folder}/munged.pid"]
+        words += [f"--log-file={folder}/munged.log", f"--seed-file={folder}/munged.seed"]
+        self.spawn("munged", *words)
+        wait_for(lambda: (folder / "socket").exists(), 20, "munge did not start")
+
+    def start_controller(self):
+        """Start slurmctld."""
+        self.spawn("slurmctld", "slurmctld", "-D", "-i")
+
+    def start_node(self, node: str):
+        """Start one slurmd."""
+        self.spawn(node, "slurmd", "-D", "-N", node)
+
+    def start(self):
+        """Start everything; return when all nodes are idle."""
+        self.write_files()
+        self.start_munge()
+        self.start_controller()
+        for node in self.nodes:
+            self.start_node(node)
+        wait_for(self.is_ready, 60, f"the cluster did not get ready; see {self.folder}")
+
+    def is_ready(self) -> bool:
+        """Tell whether all nodes are idle or at work."""
+        states = self.run("sinfo", "-h", "-N", "-o", "%N %t", check=False).stdout.split("\n")
+        good = {line.split()[0] for line in states if line and line.split()[1] in ("idle", "mix")}
+        return good == set(self.nodes)
+
+    def run(self, *words: str, check: bool = True, timeout_s: float = 60):
+        """Run a command of SLURM against this cluster."""
+        return subprocess.run(
+            words,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=timeout_s,
+        )
+
+    def jobs(self) -> list[list[str]]:
+        """Return id, name, state and partition of every job that squeue shows."""
+        lines = self.run("squeue", "-h", "-o", "%i|%j|%T|%P").stdout.splitlines()
+        return [line.split("|") for line in lines]
+
+    def kill(self, name: str):
+        """End one daemon and what it started, with SIGKILL."""
+        process = self.processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self):
+        """Cancel all jobs and end every daemon."""
+        with contextlib.suppress(subprocess.SubprocessError, OSError):
+            self.run("scancel", "--user=root", check=False, timeout_s=20)
+            time.sleep(1)
+        for name in list(self.processes):
+            self.kill(name)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now, with room for more above it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, timeout_s: float, what: str):
+    """Return when `condition()` holds; raise RuntimeError with `what` after the time-out."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.3)
+    raise RuntimeError(what)
+
+
+@contextlib.contextmanager
+def start_cluster(folder: Path, num_nodes: int = 1):
+    """Run a cluster while the block runs."""
+    cluster = Cluster(folder, num_nodes)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
