@@ -1,0 +1,379 @@
+"""DICOM CT files from the outside: is it one, whose is it, where does it lie, is it whole.
+
+Nothing here decodes pixels. Every length that a header claims is compared with the file's own size
+before memory is taken for it.
+"""
+
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+# What pydicom raises on files that break the standard: a header is other people's bytes, and each
+# of these has been seen on damaged ones (tests/faults/test_bad_images.py).
+UNREADABLE = (
+    ArithmeticError, AttributeError, EOFError, InvalidDicomError, LookupError, NotImplementedError,
+    OSError, RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+
+MAX_FILE_BYTES = 4 << 30  # an enhanced series of 2,000 slices in one file takes 1 GB
+MAX_INFLATED_BYTES = 1 << 30  # a deflated file holds one slice, or one enhanced series
+MAX_SLICE_PIXELS = 4096 * 4096  # the largest CT matrix on the market is 2048 x 2048
+MAX_FRAMES = 10_000
+MAX_FRAGMENTS = 100_000
+DEFERRED_BYTES = 1 << 20  # longer values than this are not read with the header
+
+PHANTOM_ROOT = "2.25."  # UIDs made from random numbers (PS3.5 B.2): no scanner's, none of LIDC's
+IDENTITY_TAGS = [
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "QualityControlImage",
+    "SeriesDescription",
+]  # fmt: skip
+GEOMETRY_TAGS = [
+    *IDENTITY_TAGS, "PatientID", "InstanceNumber", "AcquisitionNumber", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns",
+    "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
+    "BitsStored", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "Manufacturer", "ConvolutionKernel",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]  # fmt: skip
+
+
+class BadFile(Exception):
+    """One image file that can't be used: a short reason, and the detail behind it."""
+
+    def __init__(self, reason: str, detail: str):
+        self.reason, self.detail = reason, " ".join(detail.split())[:300]
+        super().__init__(f"{reason}: {self.detail}")
+
+
+@dataclass(frozen=True)
+class SliceHeader:
+    """What is known of one slice before its pixels are read; None or nan where it says nothing.
+
+    Attributes
+    ----------
+    frame_index : int or None
+        Which frame of an enhanced multi-frame file; None for a file of one slice.
+    position_lps_mm : tuple of 3 floats
+        ImagePositionPatient: centre of the first pixel.
+    orientation : tuple of 6 floats
+        ImageOrientationPatient: direction of growing column index, then of growing row index.
+    pixel_spacing_mm : tuple of 2 floats
+        PixelSpacing: between rows, then between columns.
+    padding_value, padding_limit : int or None
+        In the signedness of the pixels, whatever the header stored them as.
+    """
+
+    path: str
+    frame_index: int | None
+    series_uid: str
+    sop_instance_uid: str
+    modality: str
+    patient_id: str
+    is_phantom: bool
+    instance_number: int | None
+    acquisition_number: int | None
+    position_lps_mm: tuple
+    orientation: tuple
+    pixel_spacing_mm: tuple
+    slice_thickness_mm: float
+    num_rows: int
+    num_columns: int
+    samples_per_pixel: int
+    photometric: str
+    slope: float
+    intercept: float
+    padding_value: int | None
+    padding_limit: int | None
+    transfer_syntax: str
+    manufacturer: str
+    kernel: str
+
+
+def read_identity(path) -> Dataset:
+    """Return the few elements of a DICOM file that say whose it is (IDENTITY_TAGS).
+
+    Raises
+    ------
+    BadFile
+        Reason `not DICOM` or `unreadable`.
+    """
+    with open_checked(path) as stream:
+        header = parse_header(stream, path, IDENTITY_TAGS)
+    try:
+        for tag in IDENTITY_TAGS:
+            header.get(tag)
+    except UNREADABLE as error:
+        raise BadFile("unreadable", f"{type(error).__name__}: {error}") from error
+    return header
+
+
+def read_headers(path, name: str) -> list:
+    """Return the SliceHeader of each slice in a DICOM file; one, but for enhanced multi-frame CT.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    name : str
+        Its name in the tables, kept in `SliceHeader.path`.
+
+    Raises
+    ------
+    BadFile
+        Reason `not DICOM`, `unreadable`, `truncated`, `no pixels` or `size beyond bounds`.
+    """
+    with open_checked(path) as stream:
+        header = parse_header(stream, path, GEOMETRY_TAGS)
+        try:
+            check_bounds(header)
+            syntax = header.file_meta.TransferSyntaxUID
+            if syntax == DeflatedExplicitVRLittleEndian:
+                check_length(header, inflated_pixel_bytes(path))
+            else:
+                check_pixel_bytes(stream, header)
+            if "PerFrameFunctionalGroupsSequence" in header:
+                frames = range(len(header.PerFrameFunctionalGroupsSequence))
+                return [slice_header(header, name, frame) for frame in frames]
+            return [slice_header(header, name, None)]
+        except UNREADABLE as error:
+            raise BadFile("unreadable", f"{type(error).__name__}: {error}") from error
+
+
+def open_checked(path):
+    """Open a file for reading when it looks like DICOM: 128 bytes, then `DICM` (PS3.10)."""
+    try:
+        size = Path(path).stat().st_size
+        stream = open(path, "rb")  # noqa: SIM115 - the caller's `with` closes it
+    except OSError as error:
+        raise BadFile("unreadable", str(error.strerror or error)) from error
+    if stream.read(132)[128:] != b"DICM":
+        stream.close()
+        raise BadFile("not DICOM", "no DICM after the first 128 bytes")
+    if size > MAX_FILE_BYTES:
+        stream.close()
+        raise BadFile("size beyond bounds", f"{size} bytes, more than {MAX_FILE_BYTES}")
+    stream.seek(0)
+    return stream
+
+
+def parse_header(stream, path, tags) -> Dataset:
+    """Return the wanted elements before the pixels; the stream then stands before the pixels."""
+    try:
+        meta = pydicom.filereader.read_file_meta_info(path)
+        syntax = meta.get("TransferSyntaxUID")
+        if not syntax:
+            raise BadFile("unreadable", "the header names no transfer syntax")
+        if syntax == DeflatedExplicitVRLittleEndian:
+            check_inflated_size(path, 144 + meta.FileMetaInformationGroupLength)
+        return pydicom.dcmread(
+            stream, stop_before_pixels=True, specific_tags=tags, defer_size=DEFERRED_BYTES
+        )
+    except UNREADABLE as error:
+        raise BadFile("unreadable", f"{type(error).__name__}: {error}") from error
+
+
+def check_inflated_size(path, start: int):
+    """Raise BadFile when a file deflated from byte `start` on has no end, or grows beyond bounds.
+
+    Takes 1 MB of memory to find out.
+    """
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while not inflater.eof:
+            block = inflater.unconsumed_tail or stream.read(1 << 16)
+            if not block:
+                raise BadFile("truncated", "its deflated stream has no end")
+            total += len(inflater.decompress(block, 1 << 20))
+            if total > MAX_INFLATED_BYTES:
+                raise BadFile("size beyond bounds", f"inflates to over {MAX_INFLATED_BYTES} bytes")
+
+
+def inflated_pixel_bytes(path) -> int:
+    """Return how many bytes of pixels a deflated file holds."""
+    whole = pydicom.dcmread(path)
+    if "PixelData" not in whole:
+        raise BadFile("no pixels", "no PixelData element")
+    return len(whole.PixelData)
+
+
+def check_bounds(header: Dataset):
+    """Raise BadFile when the header claims more pixels than any CT slice or series has."""
+    rows, columns = header.get("Rows"), header.get("Columns")
+    frames = int(header.get("NumberOfFrames") or 1)
+    if not rows or not columns:
+        raise BadFile("no pixels", f"Rows is {rows} and Columns {columns}")
+    if rows * columns > MAX_SLICE_PIXELS or not 1 <= frames <= MAX_FRAMES:
+        raise BadFile("size beyond bounds", f"claims {rows} x {columns} pixels, {frames} slices")
+
+
+def check_pixel_bytes(stream, header: Dataset):
+    """Raise BadFile when the file ends before its pixels do.
+
+    Parameters
+    ----------
+    stream : file
+        Stands before the PixelData element.
+    header : Dataset
+        Read from the same stream.
+    """
+    syntax = UID(header.file_meta.TransferSyntaxUID)
+    size = Path(stream.name).stat().st_size
+    order = "<" if syntax.is_little_endian else ">"
+    start = stream.read(8)
+    if len(start) < 8 or struct.unpack(f"{order}HH", start[:4]) != (0x7FE0, 0x0010):
+        raise BadFile("no pixels", "no PixelData element after the header")
+    length_bytes = start[4:] if syntax == ImplicitVRLittleEndian else stream.read(4)
+    if len(length_bytes) < 4:
+        raise BadFile("truncated", "the file ends in the PixelData element's length")
+    length = struct.unpack(f"{order}L", length_bytes)[0]
+    if length == 0xFFFFFFFF:
+        check_fragments(stream, size)
+        return
+    left = size - stream.tell()
+    if left < length:
+        raise BadFile("truncated", f"{left} of {length} bytes of pixels are there")
+    check_length(header, length)
+
+
+def check_length(header: Dataset, length: int):
+    """Raise BadFile when uncompressed pixels take fewer bytes than rows x columns x frames."""
+    frames = int(header.get("NumberOfFrames") or 1)
+    bits = int(header.BitsAllocated) * int(header.get("SamplesPerPixel") or 1)
+    expected = header.Rows * header.Columns * frames * math.ceil(bits / 8)
+    if length < expected:
+        raise BadFile("truncated", f"{length} of {expected} bytes of pixels are there")
+
+
+def check_fragments(stream, size: int):
+    """Raise BadFile when compressed fragments (PS3.5 A.4) do not reach their end mark."""
+    for _ in range(MAX_FRAGMENTS):
+        head = stream.read(8)
+        if len(head) < 8:
+            break
+        group, element, length = struct.unpack("<HHL", head)
+        if (group, element) == (0xFFFE, 0xE0DD):
+            return
+        if (group, element) != (0xFFFE, 0xE000) or stream.tell() + length > size:
+            break
+        stream.seek(length, 1)
+    raise BadFile("truncated", "its compressed pixels have no end mark")
+
+
+def slice_header(header: Dataset, name: str, frame: int | None) -> SliceHeader:
+    """Return one slice's header; `frame` picks a frame of an enhanced file (PS3.3 A.38)."""
+    bits, is_signed = int(header.BitsAllocated), bool(header.PixelRepresentation)
+    stored = int(header.get("BitsStored") or bits)
+
+    def padding(keyword):
+        value = group_value(header, frame, "", keyword)
+        return None if value is None else as_pixel(raw_integer(value), bits, stored, is_signed)
+
+    return SliceHeader(
+        path=name,
+        frame_index=frame,
+        series_uid=str(header.get("SeriesInstanceUID", "")),
+        sop_instance_uid=str(header.get("SOPInstanceUID", "")),
+        modality=str(header.get("Modality", "")),
+        patient_id=str(header.get("PatientID", "")),
+        is_phantom=is_phantom(header),
+        instance_number=number(header.get("InstanceNumber"), int),
+        acquisition_number=number(header.get("AcquisitionNumber"), int),
+        position_lps_mm=numbers(
+            group_value(header, frame, "PlanePositionSequence", "ImagePositionPatient"), 3
+        ),
+        orientation=numbers(
+            group_value(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6
+        ),
+        pixel_spacing_mm=numbers(
+            group_value(header, frame, "PixelMeasuresSequence", "PixelSpacing"), 2
+        ),
+        slice_thickness_mm=number(
+            group_value(header, frame, "PixelMeasuresSequence", "SliceThickness"), float
+        ),
+        num_rows=int(header.Rows),
+        num_columns=int(header.Columns),
+        samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
+        photometric=str(header.get("PhotometricInterpretation", "")),
+        slope=number(
+            group_value(header, frame, "PixelValueTransformationSequence", "RescaleSlope"), float
+        ),
+        intercept=number(
+            group_value(header, frame, "PixelValueTransformationSequence", "RescaleIntercept"),
+            float,
+        ),
+        padding_value=padding("PixelPaddingValue"),
+        padding_limit=padding("PixelPaddingRangeLimit"),
+        transfer_syntax=str(header.file_meta.TransferSyntaxUID),
+        manufacturer=str(header.get("Manufacturer", "")),
+        kernel=kernel_name(header.get("ConvolutionKernel")),
+    )
+
+
+def group_value(header: Dataset, frame: int | None, group: str, keyword: str):
+    """Return an element, for an enhanced file from its frame's or the shared functional group."""
+    if frame is None or not group:
+        return header.get(keyword)
+    per_frame = header.PerFrameFunctionalGroupsSequence[frame]
+    for item in (per_frame, *header.get("SharedFunctionalGroupsSequence", [])):
+        if group in item:
+            return item[group][0].get(keyword)
+    return None
+
+
+def is_phantom(header: Dataset) -> bool:
+    """Tell whether a file is marked as a phantom's: by UID, QualityControlImage or description."""
+    return (
+        str(header.get("SeriesInstanceUID", "")).startswith(PHANTOM_ROOT)
+        or str(header.get("QualityControlImage", "")).upper() == "YES"
+        or "PHANTOM" in str(header.get("SeriesDescription", "")).upper()
+    )
+
+
+def number(value, kind):
+    """Return an element's value as a number; missing or empty as nan (float) or None (int)."""
+    if value is None or str(value).strip() == "":
+        return math.nan if kind is float else None
+    return kind(value)
+
+
+def numbers(value, count: int) -> tuple:
+    """Return an element's values as floats; all nan when it is missing or has another count."""
+    if value is None or isinstance(value, str) or len(value) != count:
+        return (math.nan,) * count
+    return tuple(float(member) for member in value)
+
+
+def raw_integer(value) -> int:
+    """Return an integer element's value, also where its bytes were left as they are."""
+    return int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
+
+
+def kernel_name(value) -> str:
+    """Return ConvolutionKernel as one text; it may have several values."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return " ".join(str(member) for member in value)
+
+
+def as_pixel(value: int, bits_allocated: int, bits_stored: int, is_signed: bool) -> int:
+    """Return a padding value in the signedness of the pixels beside it.
+
+    Scanners store it unsigned beside signed pixels: 63536 stands for -2000 in 16 bits
+    (LIDC-IDRI-0001), and 2096 for -2000 in 12.
+    """
+    value %= 1 << bits_allocated
+    if not is_signed:
+        return value
+    for bits in (bits_allocated, bits_stored):
+        signed = value - (1 << bits) if value >= 1 << (bits - 1) else value
+        if -(1 << (bits_stored - 1)) <= signed < 1 << (bits_stored - 1):
+            return signed
+    return signed
