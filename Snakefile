@@ -17,6 +17,7 @@ include: "workflow/rules/report.smk"
 
 
 onstart:
+    record_owner()
     claim_results(config)
 
 

@@ -9,6 +9,8 @@ import functools
 import hashlib
 from pathlib import Path
 
+from quorum.errors import InputError
+
 SCRIPTS = Path(__file__).resolve().parent.parent
 
 
@@ -44,8 +46,22 @@ def collect_imports(path: Path, closure: set):
 
 @functools.cache
 def parsed(path: Path) -> ast.Module:
-    """Return the syntax tree of a file, without docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    """Return the syntax tree of a file, without docstrings.
+
+    Raises
+    ------
+    InputError
+        When the file is no valid Python.
+    """
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise InputError(
+            f"{path.relative_to(SCRIPTS.parent)} is no valid Python (line {line}: {error})",
+            "a script that Python can read",
+            "correct that line",
+        ) from error
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and is_docstring(node, body[0]):
@@ -71,7 +87,11 @@ def file_digest(path: Path) -> str:
 
 @functools.cache
 def imported_modules(path: Path) -> tuple:
-    """Return the dotted names a file imports; `from a import b` gives both `a` and `a.b`."""
+    """Return the dotted names a file imports, wherever in it the import stands.
+
+    `from a import b` gives both `a` and `a.b`. A name that is only known while the program runs
+    (importlib) is not seen: a registry has to import its members in plain statements.
+    """
     names = []
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):

@@ -49,13 +49,45 @@ def validate_config(config: dict):
             schema["properties"]["train_model"],
             f"config/experiments/{name}.yaml",
         )
-    folds = [fold for fold in config["run_folds"] if fold >= config["split_patients"]["num_folds"]]
+    check_together(config)
+
+
+def check_together(config: dict):
+    """Check what a schema can't: values that must fit each other.
+
+    Raises
+    ------
+    InputError
+        For folds that don't exist, bounds that exclude everything, or a crop larger than the cube.
+    """
+    num_folds = config["split_patients"]["num_folds"]
+    folds = [fold for fold in config["run_folds"] if fold >= num_folds]
     if folds:
         raise InputError(
             f"run_folds names the folds {folds}",
-            f"folds from 0 to {config['split_patients']['num_folds'] - 1}",
+            f"folds from 0 to {num_folds - 1}",
             "correct run_folds, or raise split_patients.num_folds",
         )
+    cohort = config["select_nodules"]
+    for low, high in (
+        ("min_annotations", "max_annotations"),
+        ("min_diameter_mm", "max_diameter_mm"),
+    ):
+        if None not in (cohort[low], cohort[high]) and cohort[low] > cohort[high]:
+            raise InputError(
+                f"select_nodules.{low} is {cohort[low]} and select_nodules.{high} {cohort[high]}",
+                "a lower bound that is not above the upper one",
+                "correct one of the two",
+            )
+    for name in config["experiments"]:
+        crop = experiment_settings(config, name)["crop_vox"]
+        cube = config["extract_cubes"]["shape_vox"]
+        if any(inner > outer for inner, outer in zip(crop, cube, strict=True)):
+            raise InputError(
+                f"the experiment {name!r} has crop_vox {crop} and a cube is {cube} (z, y, x)",
+                "a crop that fits into the cube",
+                "lower train_model.crop_vox, or raise extract_cubes.shape_vox",
+            )
 
 
 def check_against(value, schema: dict, origin: str):
@@ -75,6 +107,13 @@ def check_against(value, schema: dict, origin: str):
             f"{origin} has the unknown key {unknown!r} at {place}",
             nearest_phrase(unknown, valid),
             "correct its spelling or remove it (config/README.md lists every key)",
+        )
+    if error.validator == "required":
+        lacking = next(key for key in error.validator_value if key not in error.instance)
+        raise InputError(
+            f"{origin} lacks the key {lacking!r} at {place}",
+            error.schema["properties"][lacking]["description"],
+            "add it (config/README.md lists every key with its default)",
         )
     meaning = error.schema.get("description", "a value that the schema allows")
     raise InputError(
@@ -156,9 +195,10 @@ def refuse_other_results(config: dict):
     owner, ours = json.loads(marker.read_text()), results_owner(config)
     if owner != ours:
         raise InputError(
-            f"the folder {marker.parent} holds results of the source {owner}, and this run's is {ours}",
+            f"the folder {marker.parent} holds results of the source {owner}, "
+            f"and this run's is {ours}",
             "results of one source in one folder",
-            "move that folder away, or choose another: --config 'pathvars={results: results-other}'",
+            "move that folder away, or choose another: --config 'pathvars={results: other}'",
         )
 
 

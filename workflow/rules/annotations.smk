@@ -6,8 +6,6 @@ rule list_series:
     output:
         series="<results>/list_series/series.csv",
         slices="<results>/list_series/slices.parquet",
-    params:
-        code=code_digest("list_series"),
     log:
         "<logs>/list_series/list_series.log",
     benchmark:
@@ -18,6 +16,8 @@ rule list_series:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        code=code_digest("list_series"),
     shell:
         "python scripts/list_series.py"
         " --out-series {output.series}"
@@ -32,9 +32,6 @@ rule read_annotations:
     output:
         annotations="<results>/read_annotations/annotations.csv",
         contours="<results>/read_annotations/contours.parquet",
-    params:
-        code=code_digest("read_annotations"),
-        source=config["read_annotations"]["source"],
     log:
         "<logs>/read_annotations/read_annotations.log",
     benchmark:
@@ -45,6 +42,9 @@ rule read_annotations:
     resources:
         mem_mb=1500,
         runtime=5,
+    params:
+        code=code_digest("read_annotations"),
+        source=config["read_annotations"]["source"],
     shell:
         "python scripts/read_annotations.py"
         " --series {input.series}"
@@ -63,8 +63,6 @@ rule group_annotations:
         contours=rules.read_annotations.output.contours,
     output:
         nodules="<results>/group_annotations/nodules.csv",
-    params:
-        code=code_digest("group_annotations"),
     log:
         "<logs>/group_annotations/group_annotations.log",
     benchmark:
@@ -75,6 +73,8 @@ rule group_annotations:
     resources:
         mem_mb=1500,
         runtime=5,
+    params:
+        code=code_digest("group_annotations"),
     shell:
         "python scripts/group_annotations.py"
         " --series {input.series}"

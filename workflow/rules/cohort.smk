@@ -10,9 +10,6 @@ rule select_nodules:
     output:
         nodules="<results>/select_nodules/nodules.csv",
         attrition="<results>/select_nodules/attrition.csv",
-    params:
-        code=code_digest("select_nodules"),
-        criteria=json.dumps(config["select_nodules"], sort_keys=True),
     log:
         "<logs>/select_nodules/select_nodules.log",
     benchmark:
@@ -23,6 +20,9 @@ rule select_nodules:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        code=code_digest("select_nodules"),
+        criteria=json.dumps(config["select_nodules"], sort_keys=True),
     shell:
         "python scripts/select_nodules.py"
         " --nodules {input.nodules}"
@@ -43,8 +43,6 @@ rule compare_readers:
         contours=rules.read_annotations.output.contours,
     output:
         agreement="<results>/compare_readers/agreement.csv",
-    params:
-        code=code_digest("compare_readers"),
     log:
         "<logs>/compare_readers/compare_readers.log",
     benchmark:
@@ -55,6 +53,8 @@ rule compare_readers:
     resources:
         mem_mb=1500,
         runtime=10,
+    params:
+        code=code_digest("compare_readers"),
     shell:
         "python scripts/compare_readers.py"
         " --nodules {input.nodules}"
@@ -74,9 +74,6 @@ checkpoint plan_shards:
     output:
         shards=all_shards("<results>/plan_shards/{shard}.csv"),
         summary="<results>/plan_shards/shards.csv",
-    params:
-        code=code_digest("plan_shards"),
-        num_shards=config["plan_shards"]["num_shards"],
     log:
         "<logs>/plan_shards/plan_shards.log",
     benchmark:
@@ -87,6 +84,9 @@ checkpoint plan_shards:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        code=code_digest("plan_shards"),
+        num_shards=config["plan_shards"]["num_shards"],
     shell:
         "python scripts/plan_shards.py"
         " --nodules {input.nodules}"
@@ -103,11 +103,6 @@ rule split_patients:
         nodules=rules.select_nodules.output.nodules,
     output:
         splits="<results>/split_patients/splits.csv",
-    params:
-        code=code_digest("split_patients"),
-        test_fraction=config["split_patients"]["test_fraction"],
-        num_folds=config["split_patients"]["num_folds"],
-        seed=config["split_patients"]["seed"],
     log:
         "<logs>/split_patients/split_patients.log",
     benchmark:
@@ -118,6 +113,11 @@ rule split_patients:
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        code=code_digest("split_patients"),
+        test_fraction=config["split_patients"]["test_fraction"],
+        num_folds=config["split_patients"]["num_folds"],
+        seed=config["split_patients"]["seed"],
     shell:
         "python scripts/split_patients.py"
         " --nodules {input.nodules}"

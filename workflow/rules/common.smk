@@ -7,6 +7,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from quorum.code import code_digest
+from quorum.errors import InputError
+from quorum.locks import record_owner
 from quorum.settings import (
     claim_results,
     experiment_settings,
@@ -15,11 +17,15 @@ from quorum.settings import (
     validate_config,
 )
 
-validate_config(config)
-refuse_other_results(config)
+try:
+    validate_config(config)
+    refuse_other_results(config)
+    SOURCE = source_settings(config)
+except InputError as error:
+    # One sentence; an exception would be shown with the place in this file that raised it.
+    sys.exit(f"error: {error}")
 
 SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
-SOURCE = source_settings(config)
 
 
 def shard_plan(wildcards):

@@ -13,23 +13,23 @@ rule extract_cubes:
     output:
         shard="<results>/extract_cubes/{shard}.h5",
         dropped="<results>/extract_cubes/{shard}.dropped.csv",
+    log:
+        "<logs>/extract_cubes/{shard}.log",
+    benchmark:
+        "<benchmarks>/extract_cubes/{shard}.tsv"
+    priority: 10
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         code=code_digest("extract_cubes"),
         root=SOURCE["root"] or "",
         spacing_mm=config["extract_cubes"]["spacing_mm"],
         shape_vox=config["extract_cubes"]["shape_vox"],
         staple_padding_vox=config["extract_cubes"]["staple_padding_vox"],
-    log:
-        "<logs>/extract_cubes/{shard}.log",
-    benchmark:
-        "<benchmarks>/extract_cubes/{shard}.tsv"
-    conda:
-        "../../envs/quorum.yaml"
-    threads: 1
-    priority: 10
-    resources:
-        mem_mb=2000,
-        runtime=30,
     shell:
         "python scripts/extract_cubes.py"
         " --plan {input.plan}"
@@ -58,8 +58,6 @@ rule check_cubes:
     output:
         checks="<results>/check_cubes/checks.csv",
         volumes="<results>/check_cubes/volumes.csv",
-    params:
-        code=code_digest("check_cubes"),
     log:
         "<logs>/check_cubes/check_cubes.log",
     benchmark:
@@ -70,6 +68,8 @@ rule check_cubes:
     resources:
         mem_mb=1500,
         runtime=20,
+    params:
+        code=code_digest("check_cubes"),
     shell:
         "python scripts/check_cubes.py"
         " --nodules {input.nodules}"
@@ -88,8 +88,6 @@ rule accept_cubes:
         checks=rules.check_cubes.output.checks,
     output:
         accepted="<results>/accept_cubes/accepted.csv",
-    params:
-        code=code_digest("accept_cubes"),
     log:
         "<logs>/accept_cubes/accept_cubes.log",
     benchmark:
@@ -100,6 +98,8 @@ rule accept_cubes:
     resources:
         mem_mb=500,
         runtime=5,
+    params:
+        code=code_digest("accept_cubes"),
     shell:
         "python scripts/accept_cubes.py"
         " --checks {input.checks}"

@@ -7,11 +7,6 @@ rule check_disk:
         shards=rules.plan_shards.output.summary,
     output:
         disk="<results>/check_disk/disk.csv",
-    params:
-        code=code_digest("check_disk"),
-        concurrent_shards=config["source"]["concurrent_shards"],
-        budget=disk_budget_flag,
-        keep=keep_dicom_flag,
     log:
         "<logs>/check_disk/check_disk.log",
     benchmark:
@@ -22,6 +17,11 @@ rule check_disk:
     resources:
         mem_mb=500,
         runtime=5,
+    params:
+        code=code_digest("check_disk"),
+        concurrent_shards=config["source"]["concurrent_shards"],
+        budget=disk_budget_flag,
+        keep=keep_dicom_flag,
     shell:
         "python scripts/check_disk.py"
         " --shards {input.shards}"
@@ -43,22 +43,22 @@ rule download_series:
         files="<results>/download_series/{shard}.csv",
         manifest="<results>/download_series/{shard}.manifest.csv",
         folder=unless_kept(directory("<results>/download_series/{shard}")),
+    log:
+        "<logs>/download_series/{shard}.log",
+    benchmark:
+        "<benchmarks>/download_series/{shard}.tsv"
+    retries: 2
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
     params:
         code=code_digest("download_series"),
         source=config["source"]["kind"],
         endpoint=config["source"]["endpoint"] or "",
         partial="<results>/.partial",
-    log:
-        "<logs>/download_series/{shard}.log",
-    benchmark:
-        "<benchmarks>/download_series/{shard}.tsv"
-    conda:
-        "../../envs/quorum.yaml"
-    threads: 1
-    retries: 2
-    resources:
-        mem_mb=1000,
-        runtime=240,
     shell:
         "python scripts/download_series.py"
         " --plan {input.plan}"

@@ -5,10 +5,6 @@ rule plan_experiment:
     """One experiment's settings, whole: the block train_model with the experiment's diff."""
     output:
         plan="<results>/plan_experiment/{experiment}.yaml",
-    params:
-        code=code_digest("plan_experiment"),
-        settings=settings_json,
-        consensus=config["consensus"],
     log:
         "<logs>/plan_experiment/{experiment}.log",
     benchmark:
@@ -19,6 +15,10 @@ rule plan_experiment:
     resources:
         mem_mb=500,
         runtime=5,
+    params:
+        code=code_digest("plan_experiment"),
+        settings=settings_json,
+        consensus=config["consensus"],
     shell:
         "python scripts/plan_experiment.py"
         " --experiment {wildcards.experiment}"
@@ -39,22 +39,22 @@ rule train_model:
         model="<results>/train_model/{experiment}/fold{fold}_seed{seed}/model.pt",
         history="<results>/train_model/{experiment}/fold{fold}_seed{seed}/history.csv",
         record="<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json",
-    params:
-        code=code_digest("train_model"),
-        num_folds=config["split_patients"]["num_folds"],
-        checkpoints="<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}",
     log:
         "<logs>/train_model/{experiment}/fold{fold}_seed{seed}.log",
     benchmark:
         "<benchmarks>/train_model/{experiment}/fold{fold}_seed{seed}.tsv"
+    retries: 2
     conda:
         "../../envs/quorum.yaml"
     threads: 2
-    retries: 2
     resources:
         mem_mb=3000,
         runtime=240,
         gpu=0,
+    params:
+        code=code_digest("train_model"),
+        num_folds=config["split_patients"]["num_folds"],
+        checkpoints="<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}",
     shell:
         "python scripts/train_model.py"
         " --plan {input.plan}"
@@ -80,11 +80,6 @@ rule predict_cubes:
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
     output:
         predictions="<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5",
-    params:
-        code=code_digest("predict_cubes"),
-        click_offsets_mm=config["predict_cubes"]["click_offsets_mm"],
-        flips=config["predict_cubes"]["flips"],
-        seed=config["predict_cubes"]["seed"],
     log:
         "<logs>/predict_cubes/{experiment}/fold{fold}_seed{seed}.log",
     benchmark:
@@ -96,6 +91,11 @@ rule predict_cubes:
         mem_mb=3000,
         runtime=60,
         gpu=0,
+    params:
+        code=code_digest("predict_cubes"),
+        click_offsets_mm=config["predict_cubes"]["click_offsets_mm"],
+        flips=config["predict_cubes"]["flips"],
+        seed=config["predict_cubes"]["seed"],
     shell:
         "python scripts/predict_cubes.py"
         " --plan {input.plan}"
@@ -118,9 +118,6 @@ rule score_predictions:
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
     output:
         scores="<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv",
-    params:
-        code=code_digest("score_predictions"),
-        consensus=config["consensus"],
     log:
         "<logs>/score_predictions/{experiment}/fold{fold}_seed{seed}.log",
     benchmark:
@@ -131,6 +128,9 @@ rule score_predictions:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        code=code_digest("score_predictions"),
+        consensus=config["consensus"],
     shell:
         "python scripts/score_predictions.py"
         " --predictions {input.predictions}"
@@ -143,16 +143,10 @@ rule score_predictions:
 rule compare_experiments:
     """All runs side by side with the readers, with intervals by bootstrap over patients."""
     input:
-        scores=all_runs(
-            "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"
-        ),
+        scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
     output:
         summary="<results>/compare_experiments/summary.csv",
         offsets="<results>/compare_experiments/offsets.csv",
-    params:
-        code=code_digest("compare_experiments"),
-        resamples=config["compare_experiments"]["bootstrap_resamples"],
-        seed=config["compare_experiments"]["seed"],
     log:
         "<logs>/compare_experiments/compare_experiments.log",
     benchmark:
@@ -163,6 +157,10 @@ rule compare_experiments:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code_digest("compare_experiments"),
+        resamples=config["compare_experiments"]["bootstrap_resamples"],
+        seed=config["compare_experiments"]["seed"],
     shell:
         "python scripts/compare_experiments.py"
         " --scores {input.scores}"

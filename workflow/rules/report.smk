@@ -15,27 +15,16 @@ rule write_report:
         dropped=all_shards("<results>/extract_cubes/{shard}.dropped.csv"),
         checks=rules.check_cubes.output.checks,
         volumes=rules.check_cubes.output.volumes,
-        histories=all_runs(
-            "<results>/train_model/{experiment}/fold{fold}_seed{seed}/history.csv"
-        ),
-        records=all_runs(
-            "<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json"
-        ),
-        predictions=all_runs(
-            "<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5"
-        ),
-        scores=all_runs(
-            "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"
-        ),
+        histories=all_runs("<results>/train_model/{experiment}/fold{fold}_seed{seed}/history.csv"),
+        records=all_runs("<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json"),
+        predictions=all_runs("<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5"),
+        scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
         summary=rules.compare_experiments.output.summary,
         offsets=rules.compare_experiments.output.offsets,
         published="config/published/segmentation.yaml",
     output:
         page="<results>/write_report/index.html",
         assets=directory("<results>/write_report/assets"),
-    params:
-        code=code_digest("write_report"),
-        benchmarks="<benchmarks>",
     log:
         "<logs>/write_report/write_report.log",
     benchmark:
@@ -46,6 +35,9 @@ rule write_report:
     resources:
         mem_mb=2000,
         runtime=20,
+    params:
+        code=code_digest("write_report"),
+        benchmarks="<benchmarks>",
     shell:
         "python scripts/write_report.py"
         " --series {input.series}"

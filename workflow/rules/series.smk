@@ -12,10 +12,6 @@ rule simulate_series:
     output:
         files="<results>/simulate_series/{shard}.csv",
         folder=unless_kept(directory("<results>/simulate_series/{shard}")),
-    params:
-        code=code_digest("simulate_series"),
-        noise_hu=config["simulate_series"]["noise_hu"],
-        seed=config["simulate_series"]["seed"],
     log:
         "<logs>/simulate_series/{shard}.log",
     benchmark:
@@ -26,6 +22,10 @@ rule simulate_series:
     resources:
         mem_mb=1500,
         runtime=20,
+    params:
+        code=code_digest("simulate_series"),
+        noise_hu=config["simulate_series"]["noise_hu"],
+        seed=config["simulate_series"]["seed"],
     shell:
         "python scripts/simulate_series.py"
         " --plan {input.plan}"
@@ -47,10 +47,6 @@ rule find_series:
     output:
         files="<results>/find_series/files.csv",
         unused="<results>/find_series/unused.csv",
-    params:
-        code=code_digest("find_series"),
-        root=SOURCE["root"],
-        volumes=config["source"]["volumes"] or "",
     log:
         "<logs>/find_series/find_series.log",
     benchmark:
@@ -61,6 +57,10 @@ rule find_series:
     resources:
         mem_mb=1500,
         runtime=60,
+    params:
+        code=code_digest("find_series"),
+        root=SOURCE["root"],
+        volumes=config["source"]["volumes"] or "",
     shell:
         "python scripts/find_series.py"
         " --series {input.series}"
@@ -82,11 +82,6 @@ rule check_series:
     output:
         findings="<results>/check_series/{shard}.csv",
         slices="<results>/check_series/{shard}.parquet",
-    params:
-        code=code_digest("check_series"),
-        root=SOURCE["root"] or "",
-        max_spacing_deviation=config["check_series"]["max_spacing_deviation"],
-        max_tilt_deg=config["check_series"]["max_tilt_deg"],
     log:
         "<logs>/check_series/{shard}.log",
     benchmark:
@@ -97,6 +92,11 @@ rule check_series:
     resources:
         mem_mb=1500,
         runtime=20,
+    params:
+        code=code_digest("check_series"),
+        root=SOURCE["root"] or "",
+        max_spacing_deviation=config["check_series"]["max_spacing_deviation"],
+        max_tilt_deg=config["check_series"]["max_tilt_deg"],
     shell:
         "python scripts/check_series.py"
         " --plan {input.plan}"

@@ -1,0 +1,70 @@
+# What a user types. ARGS passes flags on: `make run ARGS="--configfile config/sample.yaml"`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# make's own variables must not reach the jobs' shells.
+unexport MAKEFLAGS MFLAGS
+
+.PHONY: env run test test-full lint docs clean help test-env system-packages
+.DEFAULT_GOAL := help
+
+help:  ## what each command does
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+env: $(VENV)/.installed  ## create .venv and install the pinned packages
+
+run: env  ## run the pipeline on the embedded default; prints the report's path
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/run_workflow.py $(ARGS)
+
+test: test-env system-packages  ## install what tests need, run all but the slow ones
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(ARGS)
+
+test-full: test-env system-packages  ## every test, the long fault and training tests too
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: test-env  ## ruff, snakefmt and Snakemake's own linter
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
+
+docs: env  ## write config/README.md from the schemas
+	$(BIN)/python scripts/describe_config.py --out-page config/README.md
+
+clean:  ## remove what no rule declares: checkpoints, partial downloads, stale locks
+	@[ ! -x $(BIN)/python ] || $(BIN)/python scripts/clean_results.py $(ARGS)
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+
+# A stamp each, made when everything is installed, so that a second call does nothing.
+$(VENV)/.installed: envs/requirements.txt envs/constraints.txt | $(BIN)/python
+	@echo 'installing the pinned packages (a few minutes)'
+	@$(BIN)/python -m pip install --quiet -r envs/requirements.txt -c envs/constraints.txt
+	@touch $@
+
+$(VENV)/.installed-test: envs/requirements-test.txt $(VENV)/.installed
+	@echo 'installing what the tests need'
+	@$(BIN)/python -m pip install --quiet -r envs/requirements-test.txt -c envs/constraints.txt
+	@touch $@
+
+test-env: $(VENV)/.installed-test
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is missing or older than 3.11; expected Python 3.11 or newer;" \
+	    "to mend it, install one and run: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "error: $(PYTHON) lacks its module venv; expected Debian's package python3-venv;" \
+	    "to mend it, run: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Tests of DICOM files and of the page in a browser skip, with the reason, where these are missing.
+system-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
+	    ! { command -v dciodvfy && command -v chromium; } > /dev/null; then \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -q -y --no-install-recommends dicom3tools chromium; } > /dev/null || \
+	  echo "dicom3tools or chromium could not be installed: their tests skip"; \
+	fi
