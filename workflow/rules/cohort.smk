@@ -6,6 +6,7 @@ rule select_nodules:
     input:
         nodules=rules.group_annotations.output.nodules,
         series=rules.list_series.output.series,
+        slices=rules.list_series.output.slices,
         files=local_files,
     output:
         nodules="<results>/select_nodules/nodules.csv",
@@ -27,6 +28,7 @@ rule select_nodules:
         "python scripts/select_nodules.py"
         " --nodules {input.nodules}"
         " --series {input.series}"
+        " --slices {input.slices}"
         " --files {input.files}"
         " --criteria {params.criteria:q}"
         " --out-nodules {output.nodules}"
