@@ -8,7 +8,9 @@ import pydicom
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from quorum.dicom_files import UNREADABLE, BadFile, check_bounds, open_checked, parse_header
+from quorum.bad_files import UNREADABLE, BadFile
+from quorum.dicom_files import open_checked, parse_header
+from quorum.dicom_lengths import check_bounds
 from quorum.errors import InputError
 
 SIZE_TAGS = ["Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from quorum.dicom_files import BadFile
+from quorum.bad_files import BadFile
 from quorum.dicom_pixels import PADDING_BELOW_HU, local_path
 from quorum.errors import InputError
 
