@@ -14,16 +14,21 @@ from quorum.errors import InputError
 SCRIPTS = Path(__file__).resolve().parent.parent
 
 
-def code_digest(script: str) -> str:
+def code_digest(script: str, *modules: str) -> str:
     """Return the digest of `scripts/<script>.py` and its import closure in this project.
 
     Parameters
     ----------
     script : str
         A script's name without folder and suffix.
+    *modules : str
+        Dotted names of modules that the script loads by name while it runs, such as
+        `quorum.networks.unet3d`; the imports alone don't show them.
     """
     closure: set[Path] = set()
     collect_imports(SCRIPTS / f"{script}.py", closure)
+    for module in modules:
+        collect_imports(SCRIPTS.joinpath(*module.split(".")).with_suffix(".py"), closure)
     total = hashlib.sha256()
     for path in sorted(closure):
         total.update(str(path.relative_to(SCRIPTS)).encode())
@@ -90,7 +95,7 @@ def imported_modules(path: Path) -> tuple:
     """Return the dotted names a file imports, wherever in it the import stands.
 
     `from a import b` gives both `a` and `a.b`. A name that is only known while the program runs
-    (importlib) is not seen: a registry has to import its members in plain statements.
+    (importlib) is not seen: a rule gives it to `code_digest`.
     """
     names = []
     for node in ast.walk(parsed(path)):

@@ -92,9 +92,9 @@ def provenance(script: str, args: argparse.Namespace) -> dict:
             continue
         values = value if isinstance(value, list) else [value]
         files = [Path(v) for v in values if isinstance(v, str | Path) and Path(v).is_file()]
-        for path in files:
+        for path, short in zip(files, short_names(files), strict=True):
             if path.stat().st_size <= MAX_DIGEST_BYTES:
-                inputs[f"{name}:{path.name}"] = sha256_file(path)
+                inputs[f"{name}:{short}"] = sha256_file(path)
         if not files:
             flags[name] = [str(v) if isinstance(v, Path) else v for v in values]
     stem = Path(script).stem
@@ -106,6 +106,17 @@ def provenance(script: str, args: argparse.Namespace) -> dict:
         "input_sha256": inputs,
         "versions": installed_versions(),
     }
+
+
+def short_names(paths: list) -> list:
+    """Return each path's last parts, as few as tell the paths apart; equal paths share a name."""
+    deepest = max((len(path.parts) for path in paths), default=1)
+    names = []
+    for length in range(1, deepest + 1):
+        names = ["/".join(path.parts[-length:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return names
 
 
 def installed_versions() -> dict:

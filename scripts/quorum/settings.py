@@ -4,26 +4,17 @@ Read when Snakemake reads the Snakefile, so nothing here imports more than the s
 yaml and jsonschema.
 """
 
-import copy
-import difflib
 import json
 import os
 from pathlib import Path
 
-import jsonschema
-import yaml
-
+from quorum.closed_schema import SCHEMAS, check_against, load_yaml, merge, nearest_phrase
 from quorum.errors import InputError
+from quorum.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = ROOT / "workflow" / "schemas"
 EXPERIMENTS = ROOT / "config" / "experiments"
 SERIES_RULES = {"phantom": "simulate_series", "local": "find_series"}
-
-
-def load_yaml(path):
-    """Return the content of a YAML file, read safely."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
 def validate_config(config: dict):
@@ -34,6 +25,9 @@ def validate_config(config: dict):
     InputError
         Naming the key, and for an unknown key or name the nearest valid one.
     """
+    # Here, because that package checks its own keys with this project's schema functions.
+    from quorum.networks import complete_network
+
     schema = load_yaml(SCHEMAS / "config.schema.yaml")
     check_against(config, schema, "the configuration")
     known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
@@ -44,11 +38,11 @@ def validate_config(config: dict):
                 nearest_phrase(name, known),
                 f"correct it, or write config/experiments/{name}.yaml",
             )
-        check_against(
-            experiment_settings(config, name),
-            schema["properties"]["train_model"],
-            f"config/experiments/{name}.yaml",
-        )
+        settings = experiment_settings(config, name)
+        schema_of_block = schema["properties"]["train_model"]
+        check_against(settings, schema_of_block, f"config/experiments/{name}.yaml")
+        if settings["method"] == "network":
+            complete_network(settings["network"])
     check_together(config)
 
 
@@ -90,61 +84,17 @@ def check_together(config: dict):
             )
 
 
-def check_against(value, schema: dict, origin: str):
-    """Raise an InputError for the first place where `value` breaks `schema`."""
-    errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(value),
-        key=lambda error: (len(error.absolute_path), str(error.absolute_path)),
-    )
-    if not errors:
-        return
-    error = errors[0]
-    place = ".".join(str(part) for part in error.absolute_path) or "the top level"
-    if error.validator == "additionalProperties":
-        valid = sorted(error.schema.get("properties", {}))
-        unknown = next(key for key in error.instance if key not in valid)
-        raise InputError(
-            f"{origin} has the unknown key {unknown!r} at {place}",
-            nearest_phrase(unknown, valid),
-            "correct its spelling or remove it (config/README.md lists every key)",
-        )
-    if error.validator == "required":
-        lacking = next(key for key in error.validator_value if key not in error.instance)
-        raise InputError(
-            f"{origin} lacks the key {lacking!r} at {place}",
-            error.schema["properties"][lacking]["description"],
-            "add it (config/README.md lists every key with its default)",
-        )
-    meaning = error.schema.get("description", "a value that the schema allows")
-    raise InputError(
-        f"{origin} has {error.instance!r} at {place}",
-        f"{meaning} ({error.message})",
-        "correct it (config/README.md lists every key with its values)",
-    )
-
-
-def nearest_phrase(name: str, valid: list) -> str:
-    """Return a phrase that names the valid name nearest to `name`, or all of them."""
-    near = difflib.get_close_matches(str(name), valid, n=1, cutoff=0.5)
-    return f"{near[0]!r}, the nearest valid name" if near else f"one of {', '.join(valid)}"
-
-
 def experiment_settings(config: dict, name: str) -> dict:
-    """Return the block `train_model` with the diff of `config/experiments/<name>.yaml`."""
-    diff = load_yaml(EXPERIMENTS / f"{name}.yaml") or {}
-    settings = merge(config["train_model"], diff)
-    return settings
+    """Return the block `train_model` with the diff of `config/experiments/<name>.yaml`.
 
-
-def merge(base: dict, diff: dict) -> dict:
-    """Return `base` with `diff` laid over it, key by key at every level."""
-    merged = copy.deepcopy(base)
-    for key, value in diff.items():
-        if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
+    The keys of `network` belong to the network that is named: where the experiment names another
+    one, none of the base's are taken over.
+    """
+    base, diff = config["train_model"], load_yaml(EXPERIMENTS / f"{name}.yaml") or {}
+    other = diff.get("network", {}).get("name", base["network"].get("name"))
+    if other != base["network"].get("name"):
+        base = {**base, "network": {}}
+    return merge(base, diff)
 
 
 def source_settings(config: dict) -> dict:
@@ -192,7 +142,14 @@ def refuse_other_results(config: dict):
     marker = Path(config["pathvars"]["results"], "source.json")
     if not marker.is_file():
         return
-    owner, ours = json.loads(marker.read_text()), results_owner(config)
+    try:
+        owner, ours = json.loads(marker.read_text()), results_owner(config)
+    except ValueError as error:
+        raise InputError(
+            f"{marker} can't be read ({error})",
+            "the name of the source that the folder's results were made from",
+            f"remove {marker} if they are of this run's source, else move the folder away",
+        ) from error
     if owner != ours:
         raise InputError(
             f"the folder {marker.parent} holds results of the source {owner}, "
@@ -205,5 +162,5 @@ def refuse_other_results(config: dict):
 def claim_results(config: dict):
     """Write down which source the results folder belongs to."""
     marker = Path(config["pathvars"]["results"], "source.json")
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps(results_owner(config), indent=1) + "\n")
+    with write_whole(marker) as temporary:
+        temporary.write_text(json.dumps(results_owner(config), indent=1) + "\n")

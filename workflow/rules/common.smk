@@ -76,3 +76,13 @@ def all_runs(pattern):
 def settings_json(wildcards):
     """The experiment's settings: the block train_model with the experiment's diff, as JSON."""
     return json.dumps(experiment_settings(config, wildcards.experiment), sort_keys=True)
+
+
+def run_code(script):
+    """The digest of a script and of the experiment's own network, so that no other one matters."""
+
+    def digest(wildcards):
+        settings = experiment_settings(config, wildcards.experiment)
+        return code_digest(script, f"quorum.networks.{settings['network']['name']}")
+
+    return digest

@@ -52,7 +52,7 @@ rule train_model:
         runtime=240,
         gpu=0,
     params:
-        code=code_digest("train_model"),
+        code=run_code("train_model"),
         num_folds=config["split_patients"]["num_folds"],
         checkpoints="<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}",
     shell:
@@ -92,7 +92,7 @@ rule predict_cubes:
         runtime=60,
         gpu=0,
     params:
-        code=code_digest("predict_cubes"),
+        code=run_code("predict_cubes"),
         click_offsets_mm=config["predict_cubes"]["click_offsets_mm"],
         flips=config["predict_cubes"]["flips"],
         seed=config["predict_cubes"]["seed"],
