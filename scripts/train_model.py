@@ -1,1 +1,207 @@
-"""Not yet."""
+"""Fit one run of an experiment: a network's weights, or a baseline's few numbers.
+
+Reads
+    --plan    YAML of plan_experiment
+    --splits  splits.csv: patient_id, part
+    --shards  every shard of cubes
+Writes
+    --out-model    model.pt (torch.load with weights_only=True): weights or numbers, the plan, the
+                   probability threshold chosen on the validation fold, data_kind
+    --out-history  history.csv, one row a step (none for a baseline)
+    --out-record   record.json: plan, digests of data and split, versions, hardware, seeds,
+                   parameters, steps, time, peak memory, what is not deterministic
+Method
+    Run k is scored on fold k, validates on fold k + 1 (mod K) and trains on the other folds; the
+    test part is never opened. All cubes of those folds are held in memory as integers (4 bytes a
+    voxel: 1.0 MB a nodule of (40, 80, 80), 0.9 GB for 897). Batches are functions of (seed, step,
+    rank). --checkpoints keeps the state, keyed by plan, data, code, fold and seed: a run that was
+    killed goes on from the last whole checkpoint; it ends with 75 after SIGTERM, and the folder
+    goes once the run has ended well.
+Source
+    The recipe: stored cube (40, 80, 80), random crop (32, 64, 64), flips in x and y, shifts up to
+    (4, 8, 8), strided 3D U-Net, Dice (Milletari 2016, arXiv 1606.04797) and cross-entropy,
+    AdamW (Loshchilov 2019, arXiv 1711.05101).
+"""
+
+import json
+import platform
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from quorum import checkpoints
+from quorum.baselines import fit_baseline
+from quorum.batches import load_store, store_digest
+from quorum.cases import load_cases
+from quorum.code import code_digest
+from quorum.command import LOG, installed_versions, make_parser, provenance, run_command
+from quorum.files import sha256_text, write_whole
+from quorum.models import write_model
+from quorum.plans import check_cube, nodules_of, read_plan, run_parts
+from quorum.shards import open_shards
+from quorum.tables import read_table, write_table
+
+EXIT_TEMPORARY = 75  # sysexits.h EX_TEMPFAIL: try again
+THRESHOLDS = [round(0.2 + 0.05 * k, 2) for k in range(13)]
+HISTORY = ("step", "epoch", "loss", "learning_rate", "validation_dice", "duration_s")
+
+
+def fit_network(plan, args, *, cubes, parts):
+    """Train a network; return the model's own part, the history's rows and notes, or None.
+
+    None means that the run was told to end and goes on from its checkpoint another time.
+    """
+    from quorum.evaluation import best_threshold
+    from quorum.training import Run, fit
+
+    settings = plan["settings"]
+    check_cube(settings, cubes.shape_vox)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = {"device": device, "has_staple": settings["target"] == "staple"}
+    train = load_store(cubes, parts["train"], **options)
+    validation = load_store(cubes, parts["validate"], device=device, consensus=plan["consensus"])
+    key = {
+        "plan": plan,
+        "data": store_digest(train, validation),
+        "code": code_digest("train_model"),
+        "network": code_digest(f"quorum/networks/{settings['network']['name']}"),
+        "run": [args.fold, args.num_folds, args.seed],
+    }
+    if args.resume:
+        checkpoints.refuse_other_run(args.resume, key)
+    folder = checkpoints.open_folder(args.checkpoints, key)
+    state = checkpoints.load_newest(folder)
+    if state:
+        LOG.info("going on after step %d", state["step"])
+    run = Run(settings, args.seed, train=train, validation=validation, folder=folder, state=state)
+    fit(run, devices=args.devices, nodes=args.nodes)
+    if run.is_terminated:
+        return None
+    best = run.state["best"]
+    run.network.load_state_dict(best["weights"])
+    threshold, dice = best_threshold(run.network.eval(), validation, settings, THRESHOLDS)
+    found = {"weights": best["weights"], "threshold": threshold, "validation_dice": dice}
+    notes = {
+        "data_sha256": key["data"],
+        "num_parameters": sum(p.numel() for p in run.network.parameters()),
+        "num_steps": run.state["step"],
+        "best_step": best["step"],
+    }
+    return found, run.state["history"], notes, folder
+
+
+def fit_numbers(plan, args, *, cubes, parts):
+    """Fit a baseline; the same answer as `fit_network`, without history and checkpoints."""
+    method, consensus = plan["settings"]["method"], plan["consensus"]
+    cases = load_cases(cubes, parts["train"], seed=args.seed, consensus=consensus)
+    numbers = fit_baseline(method, cases)
+    LOG.info("%s: %s", method, json.dumps(numbers))
+    found = {"numbers": numbers, "threshold": 0.5, "validation_dice": float("nan")}
+    return found, [], {"num_parameters": len(numbers) - 1, "num_steps": 0}, None
+
+
+def hardware() -> dict:
+    """Return what the run ran on, and its peak memory."""
+    processor = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []:
+        if line.startswith("model name"):
+            processor = line.split(":", 1)[1].strip()
+            break
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return {
+        "processor": processor,
+        "gpu": gpu,
+        "threads": torch.get_num_threads(),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def not_deterministic(settings: dict) -> str:
+    """Say what of a run may differ between two machines or two runs."""
+    if settings["method"] != "network":
+        return "nothing"
+    where = "between machines, thread counts and releases of torch"
+    if settings["is_deterministic"]:
+        return f"the weights' last digits {where}"
+    return f"the weights' last digits {where}, and on a GPU between two runs"
+
+
+def write_record(args, plan, *, cubes, notes, started_s):
+    """Write record.json: everything that made this run."""
+    record = {
+        "experiment": plan["name"],
+        "plan": plan,
+        "fold": args.fold,
+        "num_folds": args.num_folds,
+        "seed": args.seed,
+        "data_kind": cubes.data_kind,
+        "nodules_sha256": sha256_text(" ".join(sorted(map(str, cubes.nodule_id)))),
+        "hardware": hardware(),
+        "versions": {**installed_versions(), "torch": torch.__version__},
+        "duration_s": round(time.monotonic() - started_s, 1),
+        "not_deterministic": not_deterministic(plan["settings"]),
+        "made_by": provenance(__file__, args),
+        **notes,
+    }
+    with write_whole(args.out_record) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def parse_args(argv):
+    """Return the parsed flags."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--plan", required=True, help="YAML of plan_experiment")
+    parser.add_argument("--splits", required=True, help="splits.csv")
+    parser.add_argument("--shards", required=True, nargs="+", help="shards of cubes")
+    parser.add_argument("--fold", required=True, type=int, help="the fold that is scored")
+    parser.add_argument("--num-folds", required=True, type=int, help="how many folds there are")
+    parser.add_argument("--seed", required=True, type=int, help="seed of weights and batches")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--devices", type=int, default=1, help="GPUs on each machine, if any")
+    parser.add_argument("--nodes", type=int, default=1, help="machines")
+    parser.add_argument("--checkpoints", required=True, help="folder kept until the run has ended")
+    parser.add_argument("--resume", help="go on only from this very folder, else stop")
+    parser.add_argument("--out-model", required=True, help="model.pt to write")
+    parser.add_argument("--out-history", required=True, help="history.csv to write")
+    parser.add_argument("--out-record", required=True, help="record.json to write")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Parse, read, fit, write; 75 when SIGTERM ended it after a checkpoint."""
+    args, started_s = parse_args(argv), time.monotonic()
+    # Until the loop takes over, there is nothing to save: end at once, to be tried again.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TEMPORARY))
+    torch.set_num_threads(args.threads)
+    plan = read_plan(args.plan)
+    parts = run_parts(args.fold, args.num_folds)
+    cubes, splits = open_shards(args.shards), read_table(args.splits, "splits")
+    indices = {name: nodules_of(cubes, splits, parts[name]) for name in ("train", "validate")}
+    for name, chosen in indices.items():
+        LOG.info("%s: %d nodules (%s)", name, len(chosen), ", ".join(parts[name]))
+    fit_method = fit_network if plan["settings"]["method"] == "network" else fit_numbers
+    fitted = fit_method(plan, args, cubes=cubes, parts=indices)
+    if fitted is None:
+        LOG.info("ended by SIGTERM after a checkpoint; run again to go on")
+        return EXIT_TEMPORARY
+    found, rows, notes, folder = fitted
+    run = {"experiment": plan["name"], "fold": args.fold, "seed": args.seed}
+    shared = {**run, "data_kind": cubes.data_kind}
+    history = pd.DataFrame(rows, columns=HISTORY).assign(**shared)
+    write_table(history, args.out_history, "history", provenance(__file__, args))
+    write_record(args, plan, cubes=cubes, notes=notes, started_s=started_s)
+    fixed = {"settings": plan["settings"], "consensus": plan["consensus"]}
+    spacing = {"num_folds": args.num_folds, "spacing_mm": cubes.spacing_mm}
+    write_model(args.out_model, {**shared, **fixed, **spacing, **found})
+    if folder:
+        checkpoints.remove_folder(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

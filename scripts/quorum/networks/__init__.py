@@ -1,0 +1,85 @@
+"""The registry of networks: one file of this folder is one network, its name is the file's.
+
+A network file defines, and imports torch and monai only inside `build`:
+
+    SOURCE    where the architecture was published
+    KEYS      its own keys in the experiment's `network:` block, each with its default
+    divisors(network) -> (z, y, x)    what each side of a crop must be a multiple of
+    build(network, num_inputs, num_outputs) -> torch.nn.Module, logits of the input's size
+"""
+
+import importlib
+from pathlib import Path
+
+from quorum.errors import InputError
+from quorum.closed_schema import nearest_phrase
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def network_names() -> list:
+    """Return the names of all networks, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+
+
+def network_module(name: str):
+    """Return the module of one network.
+
+    Raises
+    ------
+    InputError
+        When there is none of this name, with the nearest name.
+    """
+    if name not in network_names():
+        raise InputError(
+            f"the network {name!r} is unknown",
+            nearest_phrase(name, network_names()),
+            "correct network.name, or write that network's file in scripts/quorum/networks",
+        )
+    return importlib.import_module(f"quorum.networks.{name}")
+
+
+def complete_network(network: dict) -> dict:
+    """Return a `network:` block with its network's defaults for keys that it lacks.
+
+    Raises
+    ------
+    InputError
+        When the network or a key is unknown, with the nearest name.
+    """
+    if "name" not in network:
+        raise InputError(
+            "the network block has no name", f"one of {network_names()}", "set network.name"
+        )
+    module = network_module(network["name"])
+    for key in network:
+        if key not in ("name", *module.KEYS):
+            raise InputError(
+                f"the network {network['name']} has no key {key!r}",
+                nearest_phrase(key, sorted(module.KEYS)),
+                "correct its spelling or remove it",
+            )
+    return {**module.KEYS, **network}
+
+
+def check_crop(network: dict, crop_vox):
+    """Raise an InputError when the network can't halve a crop as often as it needs to."""
+    divisors = network_module(network["name"]).divisors(complete_network(network))
+    if any(side % divisor or side < divisor for side, divisor in zip(crop_vox, divisors)):
+        raise InputError(
+            f"a crop of {list(crop_vox)} voxels can't be halved as {network['name']} needs",
+            f"multiples of {list(divisors)} (z, y, x)",
+            "change crop_vox, or give the network fewer levels",
+        )
+
+
+def build_network(network: dict, num_inputs: int, num_outputs: int):
+    """Return the network that a `network:` block describes.
+
+    Returns
+    -------
+    torch.nn.Module
+        (batch, num_inputs, z, y, x) to logits (batch, num_outputs, z, y, x).
+    """
+    complete = complete_network(network)
+    return network_module(network["name"]).build(complete, num_inputs, num_outputs)
