@@ -1,4 +1,5 @@
 # What a person opens.
+from quorum.report.look import look_digest
 
 
 rule write_report:
@@ -21,7 +22,10 @@ rule write_report:
         scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
         summary=rules.compare_experiments.output.summary,
         offsets=rules.compare_experiments.output.offsets,
-        published="config/published/segmentation.yaml",
+        published=expand(
+            "config/published/{topic}.yaml",
+            topic=["segmentation", "malignancy", "detection", "counts"],
+        ),
     output:
         page="<results>/write_report/index.html",
         assets=directory("<results>/write_report/assets"),
@@ -37,6 +41,11 @@ rule write_report:
         runtime=20,
     params:
         code=code_digest("write_report"),
+        look=look_digest(),
+        settings=json.dumps(
+            {block: config[block] for block in config if block != "pathvars"},
+            sort_keys=True,
+        ),
         benchmarks="<benchmarks>",
     shell:
         "python scripts/write_report.py"
@@ -59,6 +68,7 @@ rule write_report:
         " --offsets {input.offsets}"
         " --published {input.published}"
         " --benchmarks {params.benchmarks}"
+        " --settings {params.settings:q}"
         " --out-page {output.page}"
         " --out-assets {output.assets}"
         " > {log} 2>&1"

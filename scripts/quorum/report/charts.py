@@ -1,0 +1,170 @@
+"""The report's kinds of chart, each made from plain numbers: bars, lines, dots, intervals."""
+
+import numpy as np
+from markupsafe import Markup
+
+from quorum.report import svg
+from quorum.report.svg import Axes, Figure, number
+
+
+def legend(labels: list, x: float, y: float, mark: str = "dot") -> Markup:
+    """Return a row of coloured marks with their names, broken over lines at the right edge."""
+    parts, place, row = [], x, y
+    for index, label in enumerate(labels):
+        width = 22 + 6.9 * len(label)
+        if place + width > svg.WIDTH and place > x:
+            place, row = x, row + 17
+        parts.append(svg.dot(place + 5, row - 4, f"{mark} {svg.colour(index)}", radius=4.0))
+        parts.append(svg.text(place + 14, row, label, class_="tick start"))
+        place += width
+    return Markup("").join(parts)
+
+
+def histogram(name: str, title: str, values, *, label: str, num_bins: int = 25) -> Figure:
+    """Return the distribution of scores in [0, 1], with a line at the mean and the median.
+
+    Parameters
+    ----------
+    values : sequence of float
+        Missing ones are left out, and counted in the alternative text.
+    label : str
+        Of the horizontal axis.
+    """
+    values = np.asarray(values, dtype=float)
+    present = values[np.isfinite(values)]
+    counts, edges = np.histogram(present, bins=num_bins, range=(0.0, 1.0))
+    axes = Axes(0.0, 1.0, 0.0, max(int(counts.max()), 1))
+    parts = [svg.frame(axes, label, "count")]
+    for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
+        size = (axes.x(high) - axes.x(low) - 1.0, axes.y(0) - axes.y(count))
+        tip = f"{low:.2f} to {high:.2f}: {count}"
+        parts.append(svg.rect(axes.x(low) + 0.5, axes.y(count), size, "bar c0", tip))
+    words = f"{len(present)} values, {len(values) - len(present)} missing"
+    if len(present):
+        mean, median = float(present.mean()), float(np.median(present))
+        parts.append(svg.line(axes.x(mean), 4.0, axes.x(mean), axes.y(0), "mark"))
+        on_left = mean > 0.5
+        place = axes.x(mean) + (-6 if on_left else 6)
+        parts.append(
+            svg.text(place, 14, f"mean {mean:.3f}", "end" if on_left else "start", "tick strong")
+        )
+        words += f", mean {mean:.3f}, median {median:.3f}"
+    return Figure(name, title, f"Histogram of {label}: {words}.", Markup("").join(parts))
+
+
+def scatter(name: str, title: str, points, *, x_label: str, y_label: str) -> Figure:
+    """Return dots of (x, y, tooltip); y in [0, 1]."""
+    points = [p for p in points if np.isfinite(p[0]) and np.isfinite(p[1])]
+    high = max([p[0] for p in points], default=1.0)
+    axes = Axes(0.0, float(high) * 1.03, 0.0, 1.0)
+    parts = [svg.frame(axes, x_label, y_label)]
+    for x, y, tip in points:
+        parts.append(svg.dot(axes.x(x), axes.y(y), "dot faint c0", tip, radius=3.0))
+    alt = f"{y_label} against {x_label} for {len(points)} nodules."
+    return Figure(name, title, alt, Markup("").join(parts))
+
+
+def lines(name: str, title: str, series: list, *, x_label: str, y_label: str, **limits) -> Figure:
+    """Return named lines with dots and bands.
+
+    Parameters
+    ----------
+    series : list of dict
+        `label`, `x`, `y`, and where there are intervals `low` and `high` (equal lengths);
+        `plain` True draws no dots.
+    limits : float
+        `y_low`, `y_high` in place of the data's.
+    """
+    flat = [v for s in series for key in ("y", "low", "high") for v in s.get(key, ())]
+    flat = [v for v in flat if np.isfinite(v)] or [0.0, 1.0]
+    xs = [v for s in series for v in s["x"]] or [0.0, 1.0]
+    pad = 0.06 * ((max(flat) - min(flat)) or 1.0)
+    # The legend stands above the frame, so it never covers a line.
+    axes = Axes(
+        min(xs),
+        max(xs) if max(xs) > min(xs) else min(xs) + 1,
+        limits.get("y_low", min(flat) - pad),
+        limits.get("y_high", max(flat) + pad),
+    )
+    parts = [svg.frame(axes, x_label, y_label)]
+    for index, one in enumerate(series):
+        parts += draw_line(axes, one, svg.colour(index))
+    words = "; ".join(
+        f"{s['label']} from {number(float(s['y'][0]))} to {number(float(s['y'][-1]))}"
+        for s in series
+        if len(s["y"])
+    )
+    body, height = with_legend(parts, [s["label"] for s in series])
+    return Figure(name, title, f"{y_label} against {x_label}: {words}.", body, height=height)
+
+
+def draw_line(axes: Axes, one: dict, tone: str) -> list:
+    """Return band, line and dots of one series."""
+    rows = [k for k in range(len(one["x"])) if np.isfinite(one["y"][k])]
+    parts = []
+    if "low" in one:
+        banded = [k for k in rows if np.isfinite(one["low"][k]) and np.isfinite(one["high"][k])]
+        over = [(axes.x(one["x"][k]), axes.y(one["high"][k])) for k in banded]
+        under = [(axes.x(one["x"][k]), axes.y(one["low"][k])) for k in reversed(banded)]
+        parts.append(svg.polygon(over + under, f"band {tone}"))
+    parts.append(
+        svg.polyline([(axes.x(one["x"][k]), axes.y(one["y"][k])) for k in rows], f"line {tone}")
+    )
+    if not one.get("plain"):
+        for k in rows:
+            tip = f"{one['label']}, {one['x'][k]:g}: {one['y'][k]:.3f}"
+            parts.append(svg.dot(axes.x(one["x"][k]), axes.y(one["y"][k]), f"dot {tone}", tip, 3.2))
+    return parts
+
+
+def with_legend(parts: list, labels: list) -> tuple:
+    """Return the chart moved down under its legend, and the height of both."""
+    if len(labels) < 2:
+        return Markup("").join(parts), svg.HEIGHT
+    rows, place = 1, svg.MARGIN["left"]
+    for label in labels:
+        width = 22 + 6.9 * len(label)
+        if place + width > svg.WIDTH and place > svg.MARGIN["left"]:
+            rows, place = rows + 1, svg.MARGIN["left"]
+        place += width
+    shift = 17 * rows
+    moved = svg.element("g", Markup("").join(parts), transform=f"translate(0 {shift})")
+    return legend(labels, svg.MARGIN["left"], 14.0) + moved, svg.HEIGHT + shift
+
+
+def intervals(name: str, title: str, rows: list, *, x_label: str) -> Figure:
+    """Return one row a subject: its value as a dot and its interval as a bar.
+
+    Parameters
+    ----------
+    rows : list of dict
+        `label`, `value`, `low`, `high`, `tone` (index of a colour), and optionally `marks`:
+        further single values drawn faintly.
+    """
+    height = svg.MARGIN["top"] + svg.MARGIN["bottom"] + 34 * max(len(rows), 1)
+    keys = ("value", "low", "high")
+    flat = [r[k] for r in rows for k in keys if np.isfinite(r[k])] or [0.0, 1.0]
+    pad = 0.08 * ((max(flat) - min(flat)) or 0.1)
+    left = 24 + 7.0 * max((len(r["label"]) for r in rows), default=4)
+    axes = Axes(min(flat) - pad, max(flat) + pad, 0, 1, height=height, left=min(left, 210))
+    parts = [svg.frame(axes, x_label, "", y_ticks=[])]
+    for index, row in enumerate(rows):
+        y, tone = svg.MARGIN["top"] + 34 * index + 17, svg.colour(row["tone"])
+        parts.append(svg.line(axes.left, y, svg.WIDTH - svg.MARGIN["right"], y, "grid"))
+        parts.append(svg.text(axes.left - 10, y + 4, row["label"], "end", "word"))
+        if np.isfinite(row["low"]) and np.isfinite(row["high"]):
+            parts.append(
+                svg.line(axes.x(row["low"]), y, axes.x(row["high"]), y, f"whisker {tone}")
+            )
+        if np.isfinite(row["value"]):
+            tip = f"{row['label']}: {interval_words(row)}"
+            parts.append(svg.dot(axes.x(row["value"]), y, f"dot {tone}", tip, 5.5))
+    words = "; ".join(f"{r['label']} {interval_words(r)}" for r in rows)
+    return Figure(name, title, f"{x_label}: {words}.", Markup("").join(parts), height=height)
+
+
+def interval_words(row) -> str:
+    """Return `0.812 (0.800 to 0.824)`, or the value alone where there is no interval."""
+    if np.isfinite(row["low"]) and np.isfinite(row["high"]):
+        return f"{number(row['value'])} ({number(row['low'])} to {number(row['high'])})"
+    return number(row["value"])

@@ -1,0 +1,188 @@
+"""The cohort's flow: every step from all groups of annotations to scored nodules, with reasons."""
+
+from markupsafe import Markup
+
+from quorum.report import svg
+from quorum.report.svg import Figure
+from quorum.report.tabular import Column, Section, Table, records
+
+BOX_WIDTH, SIDE_WIDTH, GAP = 250, 270, 26
+LINE_HEIGHT = 16
+
+
+def flow_steps(inputs) -> list:
+    """Return the steps in order, as dicts of criterion, num_in, num_dropped, num_out, note."""
+    steps = records(inputs.attrition)
+    num_selected = len(inputs.nodules)
+    excluded = inputs.findings[inputs.findings["decision"] == "excluded"]
+    reasons = inputs.dropped["reason"].value_counts()
+    left = num_selected
+    for reason, count in reasons.items():
+        steps.append(step(f"a cube ({words(reason)})", left, int(count), "extract_cubes"))
+        left -= int(count)
+    lost = left - len(inputs.cubes)
+    if lost:
+        steps.append(step("a cube, and no reason was written", left, lost, "to be looked into"))
+    steps += scored_steps(inputs)
+    for one in steps:
+        if len(excluded) and one["note"] == "extract_cubes":
+            one["note"] = f"extract_cubes; {len(excluded)} series excluded by check_series"
+    return steps
+
+
+def step(criterion: str, num_in: int, num_dropped: int, note: str) -> dict:
+    """Return one step; what goes out is what came in less what was dropped."""
+    return {
+        "criterion": criterion,
+        "num_in": num_in,
+        "num_dropped": num_dropped,
+        "num_out": num_in - num_dropped,
+        "note": note,
+    }
+
+
+def scored_steps(inputs) -> list:
+    """Return the steps from cubes to scored nodules: the locked test part, and other folds."""
+    parts = dict(zip(inputs.splits["patient_id"], inputs.splits["part"], strict=True))
+    cubes = inputs.cubes
+    part_of = [parts.get(patient, "in no part") for patient in cubes.patient_id]
+    scored = set(inputs.scores["nodule_id"])
+    num_test = sum(
+        part == "test" and nodule not in scored
+        for part, nodule in zip(part_of, cubes.nodule_id, strict=True)
+    )
+    steps = [step("outside of the locked test part", len(cubes), num_test, "split_patients")]
+    left = steps[0]["num_out"]
+    rest = left - len(scored & set(cubes.nodule_id))
+    note = "run_folds says which folds are scored"
+    return [*steps, step("in a fold that is scored", left, rest, note)]
+
+
+def words(reason) -> str:
+    """Return a reason's code as words."""
+    return str(reason).replace("_", " ")
+
+
+def flow_figure(steps: list) -> Figure:
+    """Return the flow diagram: what is left down the middle, what was dropped to the right."""
+    parts, y = [], 8.0
+    first = steps[0] if steps else step("", 0, 0, "")
+    height = 40
+    parts.append(box(4, y, f"{first['num_in']:,} groups of annotations", BOX_WIDTH, "box strong"))
+    for index, one in enumerate(steps):
+        lines = svg.wrap(f"{one['num_dropped']:,} dropped, not met: {one['criterion']}", 40)
+        side_height = LINE_HEIGHT * len(lines) + 14
+        down = max(side_height, 28) + 18
+        middle, joint = 4 + BOX_WIDTH / 2, y + height + down / 2
+        tone = "faded" if one["num_dropped"] == 0 else ""
+        parts.append(svg.line(middle, y + height, middle, y + height + down, "arrow"))
+        parts.append(svg.line(middle, joint, 4 + BOX_WIDTH + GAP, joint, f"arrow {tone}"))
+        parts.append(side_box(4 + BOX_WIDTH + GAP, joint - side_height / 2, lines, tone))
+        y += height + down
+        is_last = index == len(steps) - 1
+        label = f"{one['num_out']:,} nodules" + (" scored" if is_last else "")
+        parts.append(box(4, y, label, BOX_WIDTH, "box strong" if is_last else "box"))
+    alt = f"{first['num_in']} groups of annotations. " + " ".join(
+        f"{one['num_dropped']} dropped, not met: {one['criterion']}; {one['num_out']} left." for one in steps
+    )
+    width = 4 + BOX_WIDTH + GAP + SIDE_WIDTH + 4
+    return Figure(
+        "cohort-flow", "From groups of annotations to scored nodules", alt,
+        Markup("").join(parts), width, y + height + 8,
+    )  # fmt: skip
+
+
+def box(x: float, y: float, label: str, width: float, class_: str) -> Markup:
+    """Return a box of the middle column."""
+    return svg.element("rect", x=x, y=y, width=width, height=40, rx=8, class_=class_) + svg.text(
+        x + width / 2, y + 25, label, "middle", "word bold"
+    )
+
+
+def side_box(x: float, y: float, lines: list, tone: str) -> Markup:
+    """Return a box of what was dropped."""
+    height = LINE_HEIGHT * len(lines) + 14
+    parts = [
+        svg.element(
+            "rect", x=x, y=y, width=SIDE_WIDTH, height=height, rx=8, class_=f"side {tone}"
+        )
+    ]
+    for row, one in enumerate(lines):
+        place = y + 7 + LINE_HEIGHT * row + 12
+        parts.append(svg.text(x + 12, place, one, class_=f"tick start {tone}"))
+    return Markup("").join(parts)
+
+
+def cohort_section(inputs) -> Section:
+    """Return the section on the cohort: flow, published counts beside it, parts of the split."""
+    steps = flow_steps(inputs)
+    columns = [
+        Column("criterion", "criterion"),
+        Column("num_in", "in", 0),
+        Column("num_dropped", "dropped", 0),
+        Column("num_out", "out", 0),
+        Column("note", "note"),
+    ]
+    tables = {"flow": Table("cohort-flow", "Every step of the cohort", columns, steps)}
+    tables["splits"] = splits_table(inputs)
+    tables["counts"] = counts_table(inputs)
+    values = {
+        "num_groups": steps[0]["num_in"] if steps else 0,
+        "num_selected": len(inputs.nodules),
+        "num_series": int(inputs.nodules["series_uid"].nunique()),
+        "num_patients": int(inputs.nodules["patient_id"].nunique()),
+        "num_cubes": len(inputs.cubes),
+        "num_scored": int(inputs.scores["nodule_id"].nunique()),
+        "criteria": inputs.settings.get("select_nodules", {}),
+        "published": published_counts(inputs),
+        "num_all_series": len(inputs.series),
+        "num_all_patients": int(inputs.series["patient_id"].nunique()),
+    }
+    return Section("cohort", "Cohort", values, tables, {"flow": flow_figure(steps)})
+
+
+def published_counts(inputs) -> dict:
+    """Return Armato's and pylidc's counts, where the published counts hold them."""
+    found = {}
+    for row in inputs.published.get("counts", []):
+        for key in ("Armato", "pylidc"):
+            if row["source"].startswith(key):
+                found[key.lower()] = row
+    return found
+
+
+def counts_table(inputs) -> Table:
+    """Return the published counts of the collection's nodules."""
+    columns = [
+        Column("what", "what is counted"),
+        Column("value", "count", 0),
+        Column("marked_by_all", "marked by all four", 0),
+        Column("source", "source", link="url"),
+        Column("note", "note"),
+    ]
+    rows = inputs.published.get("counts", [])
+    return Table("published-counts", "Published counts of the collection", columns, rows)
+
+
+def splits_table(inputs) -> Table:
+    """Return patients and nodules in each part of the split, and what this report scored."""
+    scored = inputs.scores.drop_duplicates("nodule_id")
+    rows = []
+    for part, group in inputs.splits.groupby("part", sort=True):
+        patients = set(group["patient_id"])
+        ours = inputs.nodules[inputs.nodules["patient_id"].isin(patients)]
+        rows.append({
+            "part": part,
+            "num_patients": len(patients),
+            "num_nodules": len(ours),
+            "median_diameter_mm": float(ours["diameter_mm"].median()) if len(ours) else None,
+            "num_scored": int(scored["patient_id"].isin(patients).sum()),
+        })  # fmt: skip
+    columns = [
+        Column("part", "part"),
+        Column("num_patients", "patients", 0),
+        Column("num_nodules", "nodules", 0),
+        Column("median_diameter_mm", "median diameter, mm", 1),
+        Column("num_scored", "nodules scored", 0),
+    ]
+    return Table("splits", "Parts of the split, disjoint by patient", columns, rows)

@@ -1,0 +1,212 @@
+"""The gallery: every nodule with its readers' outlines, consensus and predictions, failures first.
+
+Pictures and cards lie in assets/nodules, one of each a nodule, and are loaded when wanted; the
+first cards are in the page itself.
+"""
+
+import json
+
+import numpy as np
+
+from quorum.command import progress
+from quorum.consensus import consensus_mask
+from quorum.report import tiles
+from quorum.report.readers import nodule_agreement
+from quorum.report.tabular import Column, Section, Table, plain
+
+NUM_FIRST = 12
+RATINGS = ("subtlety", "texture", "spiculation", "malignancy")
+
+
+def model_scores(scores) -> dict:
+    """Return each nodule's mean scores against the consensus by experiment, click at the centre.
+
+    Returns
+    -------
+    dict
+        nodule_id to experiment to dict of dice, iou, hd95_mm, volume_error_mm3; means over seeds.
+    """
+    if not len(scores):
+        return {}
+    central = scores[scores["offset_mm"] == scores["offset_mm"].min()]
+    rows = central[(central["subject"] == "model") & (central["reference"] == "consensus")]
+    measures = ["dice", "iou", "hd95_mm", "volume_error_mm3"]
+    means = rows.groupby(["nodule_id", "experiment"])[measures].mean()
+    found = {}
+    for (nodule, experiment), row in means.iterrows():
+        found.setdefault(nodule, {})[experiment] = {k: plain(v) for k, v in row.items()}
+    return found
+
+
+def fair_differences(scores) -> dict:
+    """Return each nodule's mean of model Dice less reader Dice against the same others.
+
+    For every reader left out, model and reader are compared with the majority of the others;
+    the differences are averaged over the readers.
+
+    Returns
+    -------
+    dict
+        nodule_id to experiment to difference.
+    """
+    if not len(scores):
+        return {}
+    central = scores[scores["offset_mm"] == scores["offset_mm"].min()]
+    others = central[central["reference"].str.startswith("others")]
+    keys = ["experiment", "fold", "seed", "nodule_id", "reference"]
+    model = others[others["subject"] == "model"][[*keys, "dice"]]
+    reader = others[others["subject"] == "reader" + others["reference"].str[6:]][[*keys, "dice"]]
+    both = model.merge(reader, on=keys, suffixes=("_model", "_reader"))
+    both["difference"] = both["dice_model"] - both["dice_reader"]
+    found = {}
+    for (nodule, experiment), value in (
+        both.groupby(["nodule_id", "experiment"])["difference"].mean().items()
+    ):
+        found.setdefault(nodule, {})[experiment] = plain(value)
+    return found
+
+
+def nodule_rows(inputs) -> list:
+    """Return one row a cube, failures of the shown experiment first, unscored nodules last."""
+    scores = model_scores(inputs.scores)
+    differences = fair_differences(inputs.scores)
+    agreement = nodule_agreement(inputs.agreement)
+    parts = dict(zip(inputs.splits["patient_id"], inputs.splits["part"], strict=True))
+    ratings = inputs.nodules.set_index("nodule_id")
+    rows = []
+    for index, nodule in enumerate(inputs.cubes.nodule_id):
+        row = {
+            "nodule_id": nodule,
+            "index": index,
+            "patient_id": inputs.cubes.patient_id[index],
+            "part": parts.get(inputs.cubes.patient_id[index], "none"),
+            "diameter_mm": float(inputs.cubes.diameter_mm[index]),
+            "readers_dice": agreement.get(nodule),
+            "num_readers": int(inputs.cubes.num_readers[index]),
+            "is_truncated": bool(inputs.cubes.is_truncated[index]),
+            "scores": scores.get(nodule, {}),
+        }
+        for rating in RATINGS:
+            row[rating] = plain(ratings.at[nodule, f"{rating}_median"])
+        for experiment in inputs.experiments:
+            one = row["scores"].get(experiment, {})
+            row[f"dice {experiment}"] = one.get("dice")
+            row[f"difference {experiment}"] = differences.get(nodule, {}).get(experiment)
+        row["dice"] = row.get(f"dice {inputs.shown_experiment}")
+        row["flag"] = "reaches beyond the cube" if row["is_truncated"] else None
+        rows.append(row)
+    return sorted(rows, key=lambda row: (row["dice"] is None, row["dice"] or 0.0, row["nodule_id"]))
+
+
+def draw_nodule(inputs, row: dict, sources: dict) -> dict:
+    """Return one nodule's picture and outlines.
+
+    Returns
+    -------
+    dict
+        picture (WebP), width and height in mm, paths: list of (CSS class, label, path data).
+    """
+    cubes, index = inputs.cubes, row["index"]
+    readers, num_readers = cubes.readers(index), row["num_readers"]
+    consensus = reference_mask(inputs, index, readers)
+    view = tiles.choose_view(readers > 0, consensus)
+    paths = []
+    for k in range(num_readers):
+        mask = readers >> k & 1
+        paths.append((f"reader reader{k + 1}", f"reader {k + 1}", tiles.outline_path(mask, view)))
+    if cubes.has_latent:
+        path = tiles.outline_path(cubes.latent(index), view)
+        paths.append(("latent", "true surface of the phantom", path))
+    paths.append(("consensus", "consensus", tiles.outline_path(consensus, view)))
+    for number, experiment in enumerate(inputs.experiments):
+        run = sources.get((experiment, row["nodule_id"]))
+        if run is not None:
+            probability = run.probability(row["nodule_id"])
+            path = tiles.outline_path(probability, view, run.threshold)
+            paths.append((f"model model{number}", experiment, path))
+    return {
+        "picture": tiles.picture(cubes.image(index), cubes.coverage(index), view),
+        "width": view.width,
+        "height": view.field_vox,
+        "paths": paths,
+        "slices": dict(zip(tiles.PLANES, view.slices_zyx, strict=True)),
+    }
+
+
+def reference_mask(inputs, index: int, readers) -> np.ndarray:
+    """Return the mask that the configuration's consensus means."""
+    consensus = inputs.settings.get("consensus", "majority")
+    staple = inputs.cubes.staple(index) if str(consensus) == "staple" else None
+    return consensus_mask(readers, int(inputs.cubes.num_readers[index]), staple, consensus)
+
+
+def prediction_sources(inputs) -> dict:
+    """Return which run's prediction is drawn of each experiment and nodule: its first seed's."""
+    sources = {}
+    for run in sorted(inputs.predictions, key=lambda run: (run.seed, run.fold)):
+        for nodule in run.nodule_id:
+            sources.setdefault((run.experiment, nodule), run)
+    return sources
+
+
+def gallery_section(inputs, render_card) -> Section:
+    """Return the section with all nodules.
+
+    Parameters
+    ----------
+    render_card : callable
+        Makes a card's HTML from a row with its drawing.
+    """
+    rows, sources = nodule_rows(inputs), prediction_sources(inputs)
+    files, first = {}, []
+    for place, row in enumerate(progress(rows, "pictures of nodules")):
+        drawing = draw_nodule(inputs, row, sources)
+        name = f"nodules/{row['nodule_id']}"
+        files[f"{name}.webp"] = drawing.pop("picture")
+        card = str(render_card(row={**row, **drawing}, experiments=inputs.experiments))
+        files[f"{name}.js"] = f"quorumCard({json.dumps(row['nodule_id'])},{json.dumps(card)});\n"
+        if place < NUM_FIRST:
+            first.append(card)
+    values = {
+        "cards": first,
+        "index": gallery_index(rows),
+        "num_nodules": len(rows),
+        "num_scored": sum(row["dice"] is not None for row in rows),
+        "shown": inputs.shown_experiment,
+        "experiments": inputs.experiments,
+        "num_readers": max((row["num_readers"] for row in rows), default=0),
+        "has_latent": inputs.cubes.has_latent,
+        "consensus": inputs.settings.get("consensus", "majority"),
+        "window_hu": tiles.WINDOW_HU,
+        "is_cut_out": inputs.data_kind == "cut_out",
+    }
+    return Section("nodules", "Nodules", values, {"nodules": nodule_table(inputs, rows)}, {}, files)
+
+
+def gallery_index(rows: list) -> list:
+    """Return what the page sorts and filters cards by, as small lists."""
+    return [
+        [row["nodule_id"], row["dice"], row["diameter_mm"], row["patient_id"], row["readers_dice"]]
+        for row in rows
+    ]
+
+
+def nodule_table(inputs, rows: list) -> Table:
+    """Return the table of all nodules; each row opens its card."""
+    columns = [
+        Column("nodule_id", "nodule"),
+        Column("patient_id", "patient"),
+        Column("part", "part", note="fold or locked test part of the split"),
+        Column("diameter_mm", "diameter, mm", 1),
+        Column("readers_dice", "readers’ Dice", 3, "mean over pairs of readers, native grid"),
+    ]
+    for experiment in inputs.experiments:
+        columns.append(
+            Column(f"dice {experiment}", f"{experiment} Dice", 3, "against the consensus, 1 mm grid")
+        )
+    for experiment in inputs.experiments:
+        note = "Dice of the model less the left-out reader's, against the majority of the others"
+        columns.append(Column(f"difference {experiment}", f"{experiment} − reader", 3, note))
+    columns += [Column(rating, rating, 1, "median of the readers' ratings") for rating in RATINGS]
+    columns.append(Column("flag", "flag"))
+    return Table("nodules", "Every nodule with a cube", columns, rows, opens_nodules=True)

@@ -1,0 +1,252 @@
+"""Everything the report reads, checked to belong together before a word is written."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+
+from quorum.errors import InputError
+from quorum.report.predictions import Predictions, open_predictions
+from quorum.settings import SCHEMAS, load_yaml
+from quorum.shards import CubeSet, open_shards
+from quorum.tables import load_schema, read_table
+
+SINGLE = {
+    "series": "series",
+    "nodules": "nodules",
+    "attrition": "attrition",
+    "agreement": "agreement",
+    "shard_plan": "shard_plan",
+    "splits": "splits",
+    "checks": "checks",
+    "volumes": "volumes",
+    "summary": "summary",
+    "offsets": "offsets",
+}
+MANY = {
+    "findings": "findings",
+    "dropped": "dropped_nodules",
+    "histories": "history",
+    "scores": "scores",
+}
+KINDS = {
+    "phantom": "phantom images",
+    "scan": "whole scans",
+    "cut_out": "volumes cut out around nodules",
+    "empty": "no images",
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The report's inputs; tables as DataFrames under their flags' names.
+
+    Attributes
+    ----------
+    settings : dict
+        The run's configuration without its paths.
+    data_kind : str
+        phantom, scan, cut_out, or empty where no cube was made.
+    experiments : list of str
+        In the configuration's order.
+    cubes : CubeSet
+    predictions : list of Predictions
+    records : list of dict
+    published : dict
+        Rows by topic.
+    origins : dict
+        What made each table, from the metadata beside it.
+    benchmarks : Path
+    """
+
+    settings: dict
+    data_kind: str
+    experiments: list
+    cubes: CubeSet
+    predictions: list
+    records: list
+    published: dict
+    origins: dict
+    benchmarks: Path
+    frames: dict
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        """Return a table by its flag's name."""
+        frames = self.__dict__.get("frames", {})
+        if name not in frames:
+            raise AttributeError(name)
+        return frames[name]
+
+    @property
+    def methods(self) -> dict:
+        """Each experiment's method, such as network or threshold, where its record says so."""
+        found = {}
+        for record in self.records:
+            settings = record.get("settings") or record.get("plan", {}).get("settings", {})
+            found.setdefault(record.get("experiment"), settings.get("method", "unknown"))
+        return found
+
+    @property
+    def shown_experiment(self) -> str | None:
+        """The experiment whose predictions the gallery shows first: the last network, or None.
+
+        By the configuration's order, where networks stand behind baselines; no score decides.
+        """
+        networks = [name for name in self.experiments if self.methods.get(name) == "network"]
+        return (networks or self.experiments or [None])[-1]
+
+
+def read_inputs(args) -> Inputs:
+    """Read and check what the script's flags name.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or unreadable, an experiment lacks scores or predictions, a
+        prediction is no number, or tables speak of another cohort.
+    """
+    frames = {flag: read_table(getattr(args, flag), table) for flag, table in SINGLE.items()}
+    for flag, table in MANY.items():
+        frames[flag] = join_tables(getattr(args, flag), table)
+    cubes = open_shards(args.shards)
+    predictions = [open_predictions(path) for path in args.predictions]
+    inputs = Inputs(
+        settings=read_settings(args.settings),
+        data_kind=cubes.data_kind,
+        experiments=list(dict.fromkeys(one.experiment for one in predictions)),
+        cubes=cubes,
+        predictions=predictions,
+        records=[read_json(path) for path in args.records],
+        published=read_published(args.published),
+        origins=read_origins(args),
+        benchmarks=Path(args.benchmarks),
+        frames=frames,
+    )
+    check_cohort(inputs)
+    check_experiments(inputs)
+    return inputs
+
+
+def join_tables(paths, table: str) -> pd.DataFrame:
+    """Return several tables of one schema as one; of none, an empty one."""
+    parts = [read_table(path, table) for path in paths]
+    if not parts:
+        return pd.DataFrame(columns=[column["name"] for column in load_schema(table)["columns"]])
+    filled = [part for part in parts if len(part)] or parts[:1]
+    return pd.concat(filled, ignore_index=True)
+
+
+def read_settings(text: str) -> dict:
+    """Return the configuration that the flag holds as JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"--settings is no JSON ({error})",
+            "the configuration as one JSON object",
+            "pass '{}' when there is none",
+        ) from error
+
+
+def read_json(path) -> dict:
+    """Return the content of one run's record."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"the record {path} can't be read ({error})",
+            "the record.json that train_model writes",
+            "make it again with the rule train_model",
+        ) from error
+
+
+def read_published(paths) -> dict:
+    """Return the published figures by topic, each file checked against its schema."""
+    schema = load_yaml(SCHEMAS / "published.schema.yaml")
+    published = {}
+    for path in paths:
+        try:
+            content = load_yaml(path)
+            jsonschema.validate(content, schema)
+        except OSError as error:
+            raise InputError(
+                f"the figures of papers in {path} can't be read ({error.strerror})",
+                "a file of config/published",
+                "name an existing file",
+            ) from error
+        except jsonschema.ValidationError as error:
+            place = ".".join(str(part) for part in error.absolute_path) or "the top level"
+            raise InputError(
+                f"{path} breaks its schema at {place}: {error.message.splitlines()[0][:200]}",
+                "rows as workflow/schemas/published.schema.yaml describes them",
+                "correct that row",
+            ) from error
+        published[content["topic"]] = content["rows"]
+    return published
+
+
+def read_origins(args) -> dict:
+    """Return what made each table, by flag, from `<table>.csv-metadata.json` where it is."""
+    origins = {}
+    for flag in (*SINGLE, *MANY):
+        value = getattr(args, flag)
+        for path in value if isinstance(value, list) else [value]:
+            beside = Path(f"{path}-metadata.json")
+            if beside.is_file():
+                origins.setdefault(flag, []).append(read_json(beside)["made_by"])
+    return origins
+
+
+def check_cohort(inputs: Inputs):
+    """Refuse cubes, predictions or scores of nodules that the cohort doesn't hold."""
+    cohort = set(inputs.nodules["nodule_id"])
+    sources = {"the shards hold": set(inputs.cubes.nodule_id)}
+    sources["the scores name"] = set(inputs.scores["nodule_id"])
+    for one in inputs.predictions:
+        sources[f"the predictions {one.path} hold"] = set(one.nodule_id)
+    for words, ids in sources.items():
+        strangers = sorted(ids - cohort)
+        if strangers:
+            raise InputError(
+                f"{words} {len(strangers)} nodules of another cohort, such as {strangers[0]}",
+                f"only the {len(cohort)} nodules of select_nodules/nodules.csv",
+                "run Snakemake again, so that everything is made from one cohort",
+            )
+    kinds = set(inputs.scores["data_kind"].dropna()) | {p.data_kind for p in inputs.predictions}
+    if kinds - {inputs.data_kind, "empty"}:
+        raise InputError(
+            f"scores or predictions are of {sorted(kinds)} and the cubes of {inputs.data_kind}",
+            "one kind of images in one report",
+            "run Snakemake again, so that everything is made from one source",
+        )
+
+
+def check_experiments(inputs: Inputs):
+    """Refuse a report in which an experiment lacks scores, a summary or a record."""
+    scored = set(inputs.scores["experiment"])
+    summed = set(inputs.summary["experiment"])
+    recorded = {record.get("experiment") for record in inputs.records}
+    for name in inputs.experiments:
+        for words, found in (
+            ("no scores", scored),
+            ("no row in summary.csv", summed),
+            ("no record", recorded),
+        ):
+            if name not in found and len(inputs.cubes):
+                raise InputError(
+                    f"the experiment {name} has predictions and {words}",
+                    "every experiment with predictions, scores, a summary and a record",
+                    "run Snakemake again for the experiments of the configuration",
+                )
+    missing = sorted((scored | summed) - set(inputs.experiments) - {"readers"})
+    if missing:
+        raise InputError(
+            f"the experiment {missing[0]} has scores and no predictions",
+            "predictions of every scored experiment",
+            "run Snakemake again for the experiments of the configuration",
+        )
+
+
+__all__ = ["Inputs", "Predictions", "read_inputs"]
