@@ -62,44 +62,48 @@ def group_all(annotations, contours, slices, series) -> tuple:
 def describe_nodules(annotations, labels, is_unresolved) -> pd.DataFrame:
     """Return the nodules table, sorted by patient, series, height and name."""
     frame = annotations.assign(label=labels, is_unresolved=is_unresolved)
-    nodules = [
-        describe_nodule(group) for _, group in frame.groupby(["series_uid", "label"], sort=True)
+    place_of = {name: place for place, name in enumerate(frame["annotation_id"])}
+    members = frame.groupby(["series_uid", "label"])["annotation_id"].agg(sort_ids)
+    order = [place_of[name] for ids in members for name in ids]
+    sizes = members.map(len).to_numpy()
+    groups = frame.iloc[order].groupby(np.repeat(np.arange(len(members)), sizes))
+    nodules = groups[["series_uid", "patient_id", "is_unresolved"]].first()
+    nodules["annotation_ids"] = list(members)
+    nodules["num_annotations"] = sizes
+    nodules["nodule_id"] = [
+        nodule_id(uid, ids) for uid, ids in zip(nodules["series_uid"], members, strict=True)
     ]
+    for name in ("diameter_mm", "volume_mm3"):
+        nodules[name] = groups[name].mean().round(6)
+    nodules = nodules.join([describe_extent(groups), describe_ratings(groups)])
     order = ["patient_id", "series_uid", "center_z_mm", "nodule_id"]
-    return pd.DataFrame(nodules).sort_values(order, ignore_index=True)
+    return nodules.sort_values(order, ignore_index=True)
 
 
-def describe_nodule(group: pd.DataFrame) -> dict:
-    """Return one row of the nodules table from its annotations' rows."""
-    ids = sort_ids(group["annotation_id"])
-    group = group.set_index("annotation_id").loc[ids]
-    first = group.iloc[0]
-    nodule = {
-        "nodule_id": nodule_id(first["series_uid"], ids),
-        "series_uid": first["series_uid"],
-        "patient_id": first["patient_id"],
-        "annotation_ids": ids,
-        "num_annotations": len(ids),
-        "is_unresolved": bool(first["is_unresolved"]),
-        "diameter_mm": round(float(group["diameter_mm"].mean()), 6),
-        "volume_mm3": round(float(group["volume_mm3"].mean()), 6),
-    }
+def describe_extent(groups) -> pd.DataFrame:
+    """Return the box around all outlines of each group, and its middle; pixels and mm."""
     # ASSUME: a nodule's centre is the middle of the box around all its readers' outlines, so that
     # a cube around it cuts none off that fits (the volumes of lidc-vois are centred likewise)
-    for name, center in (
-        ("row", "center_row_px"),
-        ("column", "center_column_px"),
-        ("z_mm", "center_z_mm"),
-    ):
-        low, high = group[f"min_{name}"].min(), group[f"max_{name}"].max()
-        nodule |= {f"min_{name}": low, f"max_{name}": high, center: (low + high) / 2}
+    extent = {}
+    centers = {"row": "center_row_px", "column": "center_column_px", "z_mm": "center_z_mm"}
+    for name, center in centers.items():
+        extent[f"min_{name}"] = groups[f"min_{name}"].min()
+        extent[f"max_{name}"] = groups[f"max_{name}"].max()
+        extent[center] = (extent[f"min_{name}"] + extent[f"max_{name}"]) / 2
+    return pd.DataFrame(extent)
+
+
+def describe_ratings(groups) -> pd.DataFrame:
+    """Return each rating's values by reader, their median and their spread."""
+    ratings = {}
     for name in RATINGS:
-        values = group[name].to_numpy(dtype=float, na_value=np.nan)
-        known = values[~np.isnan(values)]
-        nodule[f"{name}_values"] = values.tolist()
-        nodule[f"{name}_median"] = float(np.median(known)) if len(known) else np.nan
-        nodule[f"{name}_spread"] = float(np.ptp(known)) if len(known) else np.nan
-    return nodule
+        values = groups[name]
+        ratings[f"{name}_values"] = values.agg(
+            lambda group: group.to_numpy(dtype=float, na_value=np.nan).tolist()
+        )
+        ratings[f"{name}_median"] = values.median()
+        ratings[f"{name}_spread"] = values.max() - values.min()
+    return pd.DataFrame(ratings)
 
 
 def main(argv=None):

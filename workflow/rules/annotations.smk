@@ -14,6 +14,7 @@ rule list_series:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # measured: 600 MB, 3 s
         mem_mb=1000,
         runtime=5,
     params:
@@ -40,7 +41,8 @@ rule read_annotations:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        # measured: 270 MB, 6 s
+        mem_mb=1000,
         runtime=5,
     params:
         code=code_digest("read_annotations"),
@@ -71,7 +73,8 @@ rule group_annotations:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        # measured: 350 MB, 4 s
+        mem_mb=1000,
         runtime=5,
     params:
         code=code_digest("group_annotations"),
