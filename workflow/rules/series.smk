@@ -7,7 +7,6 @@ rule simulate_series:
         plan=shard_plan,
         series=rules.list_series.output.series,
         slices=rules.list_series.output.slices,
-        annotations=rules.read_annotations.output.annotations,
         contours=rules.read_annotations.output.contours,
     output:
         files="<results>/simulate_series/{shard}.csv",
@@ -31,7 +30,6 @@ rule simulate_series:
         " --plan {input.plan}"
         " --series {input.series}"
         " --slices {input.slices}"
-        " --annotations {input.annotations}"
         " --contours {input.contours}"
         " --noise-hu {params.noise_hu}"
         " --seed {params.seed}"
@@ -79,6 +77,7 @@ rule check_series:
         files=series_files,
         folder=series_folder,
         series=rules.list_series.output.series,
+        slices=rules.list_series.output.slices,
     output:
         findings="<results>/check_series/{shard}.csv",
         slices="<results>/check_series/{shard}.parquet",
@@ -102,6 +101,7 @@ rule check_series:
         " --plan {input.plan}"
         " --files {input.files}"
         " --series {input.series}"
+        " --slices {input.slices}"
         " --root {params.root:q}"
         " --max-spacing-deviation {params.max_spacing_deviation}"
         " --max-tilt-deg {params.max_tilt_deg}"
