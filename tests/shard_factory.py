@@ -17,7 +17,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from quorum.consensus import TIE_RULE, level_mask
-from quorum.shards import ATTRIBUTES, MAX_READERS, RATINGS, ShardWriter
+from quorum.ratings import RATINGS
+from quorum.shard_schema import ATTRIBUTES, MAX_READERS
+from quorum.shards import ShardWriter
 
 SHAPE = (40, 80, 80)
 
@@ -92,8 +94,7 @@ def make_cube(number, seed, shape, num_readers, data_kind, uncovered_slices) -> 
         keep = slice(uncovered_slices, -uncovered_slices)
         coverage[:uncovered_slices] = coverage[-uncovered_slices:] = 0
         readers[:uncovered_slices] = readers[-uncovered_slices:] = 0
-        image = image[keep][np.clip(np.arange(shape[0]) - uncovered_slices, 0, None).clip(
-            max=shape[0] - 2 * uncovered_slices - 1)]
+        image = np.pad(image[keep], ((uncovered_slices,) * 2, (0, 0), (0, 0)), mode="edge")
     marked = np.arange(MAX_READERS) < num_readers
     volumes = np.array([float((readers >> k & 1).sum()) for k in range(MAX_READERS)])
     ratings = generator.integers(1, 6, (len(RATINGS), MAX_READERS)).astype(float)
