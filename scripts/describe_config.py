@@ -1,7 +1,7 @@
 """Write config/README.md: every key, experiment and table, from the schemas.
 
-Reads: config/config.yaml, config/experiments/*.yaml, workflow/schemas/config.schema.yaml and
-workflow/schemas/tables/*.yaml.
+Reads: config/config.yaml, config/experiments/*.yaml, scripts/quorum/networks,
+workflow/schemas/config.schema.yaml and workflow/schemas/tables/*.yaml.
 Writes: the page of `--out-page`.
 Method: meaning, unit, allowed values and source come from the schema, the default from
 config/config.yaml; an experiment's line is its file's first comment.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from quorum.command import make_parser, run_command
 from quorum.files import write_whole
+from quorum.networks import network_module, network_names
 from quorum.settings import EXPERIMENTS, ROOT, SCHEMAS, load_yaml
 
 HEAD = """\
@@ -52,6 +53,8 @@ def config_page() -> str:
     parts.append(key_table(list_keys({"properties": plain}, defaults)))
     parts.append("## Experiments\n\nconfig/experiments, each a diff to the block `train_model`.\n")
     parts.append(experiment_table())
+    parts.append("## Networks\n\nKeys of `train_model.network`, each with its default.\n")
+    parts.append(network_table())
     parts.append("## Tables\n\nColumns of every table in the results folder.\n")
     parts += [describe_table(path) for path in sorted((SCHEMAS / "tables").glob("*.yaml"))]
     return "\n".join(parts)
@@ -115,6 +118,16 @@ def experiment_table() -> str:
     for path in sorted(EXPERIMENTS.glob("*.yaml")):
         first = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#").strip()
         lines.append(table_row((f"`{path.stem}`", first)))
+    return "\n".join(lines) + "\n"
+
+
+def network_table() -> str:
+    """Return a Markdown table of the networks: name, keys with defaults, and source."""
+    lines = ["| network | keys | source |", "|---|---|---|"]
+    for name in network_names():
+        module = network_module(name)
+        keys = ", ".join(f"`{key}: {json.dumps(value)}`" for key, value in module.KEYS.items())
+        lines.append(table_row((f"`{name}`", keys, module.SOURCE)))
     return "\n".join(lines) + "\n"
 
 

@@ -62,7 +62,7 @@ def check_table(frame: pd.DataFrame, table: str, origin: str) -> pd.DataFrame:
                 frame[name] = frame[name].astype(SCALARS[dtype])
             except (TypeError, ValueError) as error:
                 raise InputError(
-                    f"column {name} of the table {origin} holds a value that is no {dtype} ({error})",
+                    f"column {name} of the table {origin} holds what is no {dtype} ({error})",
                     f"{dtype} everywhere",
                     f"make it again with the rule {schema['made_by']}",
                 ) from error
@@ -145,7 +145,7 @@ def read_table(path, table: str) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return check_table(pd.read_parquet(path), table, path.name)
         texts = {c["name"]: "string" for c in schema["columns"] if c["dtype"] in ("string", *LISTS)}
-        frame = pd.read_csv(path, dtype=texts, keep_default_na=True)
+        frame = pd.read_csv(path, dtype=texts, float_precision="round_trip")
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise InputError(
             f"the table {path} can't be read ({str(error).splitlines()[0]})",
@@ -154,15 +154,25 @@ def read_table(path, table: str) -> pd.DataFrame:
         ) from error
     for column in schema["columns"]:
         if column["dtype"] in LISTS and column["name"] in frame:
-            kind = LISTS[column["dtype"]]
-            frame[column["name"]] = pd.Series(
-                [split_values(text, kind) for text in frame[column["name"]]],
-                dtype=object,
-                index=frame.index,
-            )
+            frame[column["name"]] = split_column(frame[column["name"]], column, path.name)
     return check_table(frame, table, path.name)
 
 
-def split_values(text, kind) -> list:
-    """Return space-separated text as a list of `kind`; missing text is an empty list."""
-    return [] if pd.isna(text) else [kind(member) for member in text.split()]
+def split_column(texts: pd.Series, column: dict, origin: str) -> pd.Series:
+    """Return a column of space-separated texts as lists; missing text is an empty list.
+
+    Raises
+    ------
+    InputError
+        When a member is of another type than the schema's.
+    """
+    kind = LISTS[column["dtype"]]
+    try:
+        lists = [[] if pd.isna(text) else [kind(member) for member in text.split()] for text in texts]
+    except ValueError as error:
+        raise InputError(
+            f"column {column['name']} of the table {origin} holds a wrong member ({error})",
+            column["dtype"],
+            "make the table again with its rule",
+        ) from error
+    return pd.Series(lists, dtype=object, index=texts.index)
