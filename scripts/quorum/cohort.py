@@ -8,10 +8,10 @@ import hashlib
 import numpy as np
 import pandas as pd
 
+from quorum.closed_schema import nearest_phrase
 from quorum.errors import InputError
 from quorum.grouping import MAX_READERS
 from quorum.outlines import slice_index_of
-from quorum.closed_schema import nearest_phrase
 
 
 def apply_steps(nodules: pd.DataFrame, steps: list) -> tuple:
