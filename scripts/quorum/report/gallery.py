@@ -18,6 +18,13 @@ NUM_FIRST = 12
 RATINGS = ("subtlety", "texture", "spiculation", "malignancy")
 
 
+def central_rows(scores):
+    """Return the readers' rows, and the model's for the click nearest to the centre."""
+    is_model = scores["subject"] == "model"
+    nearest = scores.loc[is_model, "offset_mm"].min()
+    return scores[~is_model | (scores["offset_mm"] == nearest)]
+
+
 def model_scores(scores) -> dict:
     """Return each nodule's mean scores against the consensus by experiment, click at the centre.
 
@@ -28,8 +35,8 @@ def model_scores(scores) -> dict:
     """
     if not len(scores):
         return {}
-    central = scores[scores["offset_mm"] == scores["offset_mm"].min()]
-    rows = central[(central["subject"] == "model") & (central["reference"] == "consensus")]
+    rows = central_rows(scores)
+    rows = rows[(rows["subject"] == "model") & (rows["reference"] == "consensus")]
     measures = ["dice", "iou", "hd95_mm", "volume_error_mm3"]
     means = rows.groupby(["nodule_id", "experiment"])[measures].mean()
     found = {}
@@ -51,8 +58,8 @@ def fair_differences(scores) -> dict:
     """
     if not len(scores):
         return {}
-    central = scores[scores["offset_mm"] == scores["offset_mm"].min()]
-    others = central[central["reference"].str.startswith("others")]
+    rows = central_rows(scores)
+    others = rows[rows["reference"].str.startswith("others")]
     keys = ["experiment", "fold", "seed", "nodule_id", "reference"]
     model = others[others["subject"] == "model"][[*keys, "dice"]]
     reader = others[others["subject"] == "reader" + others["reference"].str[6:]][[*keys, "dice"]]

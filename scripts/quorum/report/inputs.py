@@ -8,7 +8,7 @@ import jsonschema
 import pandas as pd
 
 from quorum.errors import InputError
-from quorum.report.predictions import Predictions, open_predictions
+from quorum.report.runs import read_run
 from quorum.settings import SCHEMAS, load_yaml
 from quorum.shards import CubeSet, open_shards
 from quorum.tables import load_schema, read_table
@@ -52,7 +52,7 @@ class Inputs:
     experiments : list of str
         In the configuration's order.
     cubes : CubeSet
-    predictions : list of Predictions
+    predictions : list of Run
     records : list of dict
     published : dict
         Rows by topic.
@@ -81,12 +81,8 @@ class Inputs:
 
     @property
     def methods(self) -> dict:
-        """Each experiment's method, such as network or threshold, where its record says so."""
-        found = {}
-        for record in self.records:
-            settings = record.get("settings") or record.get("plan", {}).get("settings", {})
-            found.setdefault(record.get("experiment"), settings.get("method", "unknown"))
-        return found
+        """Each experiment's method, such as network or threshold."""
+        return {run.experiment: run.method for run in self.predictions}
 
     @property
     def shown_experiment(self) -> str | None:
@@ -111,7 +107,7 @@ def read_inputs(args) -> Inputs:
     for flag, table in MANY.items():
         frames[flag] = join_tables(getattr(args, flag), table)
     cubes = open_shards(args.shards)
-    predictions = [open_predictions(path) for path in args.predictions]
+    predictions = [read_run(path) for path in args.predictions]
     inputs = Inputs(
         settings=read_settings(args.settings),
         data_kind=cubes.data_kind,
@@ -247,6 +243,3 @@ def check_experiments(inputs: Inputs):
             "predictions of every scored experiment",
             "run Snakemake again for the experiments of the configuration",
         )
-
-
-__all__ = ["Inputs", "Predictions", "read_inputs"]

@@ -11,9 +11,10 @@ def volume_rows(volumes) -> list:
     """Return signed bias and mean absolute difference of volumes on the grid, by size.
 
     The bias is the summed volume on the grid over the summed native volume; the absolute
-    difference is a mean over masks, each relative to its own native volume.
+    difference is a mean over masks, each relative to its own native volume. Nodules larger than the
+    cube are left out: part of their volume lies outside.
     """
-    rows = []
+    rows, volumes = [], volumes[~volumes["is_truncated"].astype(bool)]
     subjects = {"readers": volumes["subject"].str.startswith("reader")}
     subjects["consensus"] = volumes["subject"] == "consensus"
     sizes = {
@@ -48,6 +49,8 @@ def findings_table(inputs) -> Table:
         Column("reason", "reason"),
         Column("num_files", "files", 0),
         Column("num_slices", "slices", 0),
+        Column("num_missing", "missing", 0),
+        Column("num_doubled", "doubled", 0),
         Column("slice_spacing_mm", "slice spacing, mm", 3),
         Column("series_uid", "series"),
     ]
@@ -76,6 +79,7 @@ def quality_section(inputs) -> Section:
             Column("nodule_id", "nodule"),
             Column("patient_id", "patient"),
             Column("reason", "reason"),
+            Column("detail", "detail"),
             Column("series_uid", "series"),
         ], records(inputs.dropped)),
         "volumes": Table("volumes", "Volumes on the grid against native ones", [

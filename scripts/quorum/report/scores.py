@@ -4,7 +4,7 @@ import numpy as np
 
 from quorum.report import charts
 from quorum.report.gallery import fair_differences, model_scores
-from quorum.report.svg import interval_words, number
+from quorum.report.svg import number
 from quorum.report.tabular import Column, Section, Table, plain, records
 
 READERS = "readers"
@@ -14,6 +14,10 @@ MEASURES = {
     "hd95_mm": "HD95, mm",
     "assd_mm": "ASSD, mm",
     "volume_error_mm3": "volume error, mm³",
+    "absolute_volume_error_mm3": "absolute volume error, mm³",
+    "share_empty": "share of nodules with an empty mask",
+    "reader_dice": "a reader’s Dice",
+    "dice_difference": "Dice, model − reader",
 }
 
 
@@ -82,7 +86,7 @@ def difference_figure(rows: list):
 
 
 def offsets_figure(inputs):
-    """Return mean Dice against the distance of the click from the nodule's centre."""
+    """Return mean Dice against the distance of the click from a reader's own centre."""
     series = []
     for experiment in inputs.experiments:
         rows = inputs.offsets[inputs.offsets["experiment"] == experiment].sort_values("offset_mm")
@@ -98,7 +102,7 @@ def offsets_figure(inputs):
         "offsets",
         "How far the click may be off",
         series,
-        x_label="distance of the click from the centre, mm",
+        x_label="distance of the click from a reader’s centre, mm",
         y_label="mean Dice against the consensus",
     )
 
@@ -205,7 +209,6 @@ def scores_section(inputs) -> Section:
         "num_empty": int(model.loc[model["is_empty"].astype(bool), "nodule_id"].nunique()),
         "has_latent": inputs.cubes.has_latent,
         "wins": count_wins(inputs),
-        "interval_words": interval_words,
         "offsets": sorted({float(v) for v in inputs.scores["offset_mm"].dropna()}),
     }
     files = {"tables/scores-all.csv": inputs.scores.to_csv(index=False, lineterminator="\n")}

@@ -1,31 +1,32 @@
-"""The models' probabilities, read one nodule at a time."""
+"""The runs' predictions, read one nodule at a time."""
 
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
 from quorum.errors import InputError
+from quorum.predictions import open_predictions
 from quorum.shards import readable
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """One run's file of predictions; see `predict_cubes`.
+class Run:
+    """One run's file of predictions; see quorum/predictions.py.
 
     Attributes
     ----------
-    path, experiment, data_kind : str
+    path, experiment, method, data_kind : str
     fold, seed : int
     threshold : float
         Probability from which a voxel is inside, chosen on the validation fold.
     nodule_id : list of str
     offsets_mm : list of float
-        Distances of the click from the centre.
+        Distances of the click from a reader's centre.
     """
 
     path: str
     experiment: str
+    method: str
     fold: int
     seed: int
     data_kind: str
@@ -48,7 +49,7 @@ class Predictions:
         """
         row = self.nodule_id.index(nodule_id)
         nearest = int(np.argmin(self.offsets_mm))
-        with readable(self.path), h5py.File(self.path, "r", locking=False) as file:
+        with readable(self.path), open_predictions(self.path) as file:
             values = file["probability"][row, nearest].astype(np.float32)
         if not np.isfinite(values).all():
             raise InputError(
@@ -60,30 +61,24 @@ class Predictions:
         return values
 
 
-def open_predictions(path) -> Predictions:
+def read_run(path) -> Run:
     """Return the attributes and ids of one run's predictions.
 
     Raises
     ------
     InputError
-        When the file can't be read or lacks an attribute or dataset.
+        When the file can't be read or is of another schema.
     """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            attributes = dict(file.attrs)
-            return Predictions(
-                path=str(path),
-                experiment=str(attributes["experiment"]),
-                fold=int(attributes["fold"]),
-                seed=int(attributes["seed"]),
-                data_kind=str(attributes["data_kind"]),
-                threshold=float(attributes["threshold"]),
-                nodule_id=file["nodule_id"].asstr()[()].tolist(),
-                offsets_mm=[float(v) for v in file["offsets_mm"][()]],
-            )
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"the predictions {path} can't be read ({str(error).splitlines()[0]})",
-            "an HDF5 file made by predict_cubes",
-            "make it again with the rule predict_cubes",
-        ) from error
+    with open_predictions(path) as file:
+        attributes = dict(file.attrs)
+        return Run(
+            path=str(path),
+            experiment=str(attributes["experiment"]),
+            method=str(attributes["method"]),
+            fold=int(attributes["fold"]),
+            seed=int(attributes["seed"]),
+            data_kind=str(attributes["data_kind"]),
+            threshold=float(attributes["threshold"]),
+            nodule_id=file["nodule_id"].asstr()[()].tolist(),
+            offsets_mm=[float(v) for v in file["offsets_mm"][()]],
+        )
