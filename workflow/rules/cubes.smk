@@ -8,7 +8,6 @@ rule extract_cubes:
         findings=rules.check_series.output.findings,
         slices=rules.check_series.output.slices,
         folder=series_folder,
-        annotations=rules.read_annotations.output.annotations,
         contours=rules.read_annotations.output.contours,
     output:
         shard="<results>/extract_cubes/{shard}.h5",
@@ -35,7 +34,6 @@ rule extract_cubes:
         " --plan {input.plan}"
         " --findings {input.findings}"
         " --slices {input.slices}"
-        " --annotations {input.annotations}"
         " --contours {input.contours}"
         " --root {params.root:q}"
         " --spacing-mm {params.spacing_mm}"
