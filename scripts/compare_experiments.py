@@ -55,7 +55,9 @@ def model_values(rows: pd.DataFrame) -> dict:
             continue
         for measure in MEASURES:
             found[measure, reference] = by_nodule(part, measure)
-        size = part.assign(size=part["volume_error_mm3"].abs(), empty=part["is_empty"].astype(float))
+        size = part.assign(
+            size=part["volume_error_mm3"].abs(), empty=part["is_empty"].astype(float)
+        )
         found["absolute_volume_error_mm3", reference] = by_nodule(size, "size")
         found["share_empty", reference] = by_nodule(size, "empty")
     return found
@@ -141,7 +143,9 @@ def read_scores(paths) -> pd.DataFrame:
     kinds = sorted(scores["data_kind"].unique())
     if len(kinds) > 1:
         raise InputError(
-            f"the scores mix {' and '.join(kinds)} data", "one kind", "keep results of sources apart"
+            f"the scores mix {' and '.join(kinds)} data",
+            "one kind",
+            "keep results of sources apart",
         )
     cohorts = scores.groupby("experiment")["nodule_id"].agg(lambda ids: frozenset(ids))
     if cohorts.nunique() > 1:

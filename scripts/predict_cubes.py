@@ -156,9 +156,7 @@ def main(argv=None):
             )
             boxes, share = predict(k, clicks)
             for column, click in enumerate(clicks):
-                writer.put(
-                    row, column, click=click, box=boxes[column], probability=share[column]
-                )
+                writer.put(row, column, click=click, box=boxes[column], probability=share[column])
     outside = {"in another part of the split": len(cubes) - len(chosen)}
     log_counts("nodules", came_in=len(cubes), dropped=outside, went_out=len(chosen))
 

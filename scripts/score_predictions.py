@@ -18,7 +18,7 @@ Source
 
 import pandas as pd
 
-from quorum.command import log_counts, make_parser, progress, provenance, run_command
+from quorum.command import LOG, log_counts, make_parser, progress, provenance, run_command
 from quorum.errors import InputError
 from quorum.predictions import open_predictions
 from quorum.scoring import reference_masks, score_nodule
@@ -107,9 +107,7 @@ def main(argv=None):
     with open_predictions(args.predictions) as predictions:
         indices = match_nodules(predictions, cubes)
         for row, index in enumerate(progress(indices, "nodules")):
-            rows += score_one(
-                predictions, row, cubes=cubes, index=index, consensus=args.consensus
-            )
+            rows += score_one(predictions, row, cubes=cubes, index=index, consensus=args.consensus)
         names = ("experiment", "fold", "seed", "data_kind")
         run = {name: predictions.attrs[name] for name in names}
     frame = pd.DataFrame(rows).assign(**run)
@@ -117,7 +115,7 @@ def main(argv=None):
     log_counts("nodules", came_in=len(indices), dropped={}, went_out=frame["nodule_id"].nunique())
     model = frame[(frame["subject"] == "model") & (frame["reference"] == "consensus")]
     empty = int((model["is_empty"] & (model["offset_mm"] == model["offset_mm"].min())).sum())
-    print(f"nodules with an empty mask: {empty}")
+    LOG.info("nodules with an empty mask: %d", empty)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,9 @@ Source
 """
 
 import json
-import platform
-import resource
 import signal
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -39,10 +36,10 @@ from quorum.baselines import fit_baseline
 from quorum.batches import load_store, store_digest
 from quorum.cases import load_cases
 from quorum.code import code_digest
-from quorum.command import LOG, installed_versions, make_parser, provenance, run_command
-from quorum.files import sha256_text, write_whole
+from quorum.command import LOG, make_parser, provenance, run_command
 from quorum.models import write_model
 from quorum.plans import check_cube, nodules_of, read_plan, run_parts
+from quorum.records import write_record
 from quorum.shards import open_shards
 from quorum.tables import read_table, write_table
 
@@ -68,8 +65,7 @@ def fit_network(plan, args, *, cubes, parts):
     key = {
         "plan": plan,
         "data": store_digest(train, validation),
-        "code": code_digest("train_model"),
-        "network": code_digest(f"quorum/networks/{settings['network']['name']}"),
+        "code": code_digest("train_model", f"quorum.networks.{settings['network']['name']}"),
         "run": [args.fold, args.num_folds, args.seed],
     }
     if args.resume:
@@ -103,53 +99,6 @@ def fit_numbers(plan, args, *, cubes, parts):
     LOG.info("%s: %s", method, json.dumps(numbers))
     found = {"numbers": numbers, "threshold": 0.5, "validation_dice": float("nan")}
     return found, [], {"num_parameters": len(numbers) - 1, "num_steps": 0}, None
-
-
-def hardware() -> dict:
-    """Return what the run ran on, and its peak memory."""
-    processor = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []:
-        if line.startswith("model name"):
-            processor = line.split(":", 1)[1].strip()
-            break
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
-    return {
-        "processor": processor,
-        "gpu": gpu,
-        "threads": torch.get_num_threads(),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
-
-
-def not_deterministic(settings: dict) -> str:
-    """Say what of a run may differ between two machines or two runs."""
-    if settings["method"] != "network":
-        return "nothing"
-    where = "between machines, thread counts and releases of torch"
-    if settings["is_deterministic"]:
-        return f"the weights' last digits {where}"
-    return f"the weights' last digits {where}, and on a GPU between two runs"
-
-
-def write_record(args, plan, *, cubes, notes, started_s):
-    """Write record.json: everything that made this run."""
-    record = {
-        "experiment": plan["name"],
-        "plan": plan,
-        "fold": args.fold,
-        "num_folds": args.num_folds,
-        "seed": args.seed,
-        "data_kind": cubes.data_kind,
-        "nodules_sha256": sha256_text(" ".join(sorted(map(str, cubes.nodule_id)))),
-        "hardware": hardware(),
-        "versions": {**installed_versions(), "torch": torch.__version__},
-        "duration_s": round(time.monotonic() - started_s, 1),
-        "not_deterministic": not_deterministic(plan["settings"]),
-        "made_by": provenance(__file__, args),
-        **notes,
-    }
-    with write_whole(args.out_record) as temporary:
-        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def parse_args(argv):
@@ -194,7 +143,8 @@ def main(argv=None):
     shared = {**run, "data_kind": cubes.data_kind}
     history = pd.DataFrame(rows, columns=HISTORY).assign(**shared)
     write_table(history, args.out_history, "history", provenance(__file__, args))
-    write_record(args, plan, cubes=cubes, notes=notes, started_s=started_s)
+    notes |= {"duration_s": round(time.monotonic() - started_s, 1), **shared}
+    write_record(args.out_record, plan, notes=notes, made_by=provenance(__file__, args))
     fixed = {"settings": plan["settings"], "consensus": plan["consensus"]}
     spacing = {"num_folds": args.num_folds, "spacing_mm": cubes.spacing_mm}
     write_model(args.out_model, {**shared, **fixed, **spacing, **found})

@@ -77,7 +77,11 @@ def load_store(cubes, indices, *, device="cpu", has_staple=False, consensus=None
     staple = np.empty(shape, np.float16) if has_staple else None
     reference = np.empty(shape, bool) if consensus is not None else None
     for row, k in enumerate(indices):
-        image[row], readers[row], coverage[row] = cubes.image(k), cubes.readers(k), cubes.coverage(k)
+        image[row], readers[row], coverage[row] = (
+            cubes.image(k),
+            cubes.readers(k),
+            cubes.coverage(k),
+        )
         if has_staple:
             staple[row] = cubes.staple(k)
         if consensus is not None:

@@ -99,7 +99,9 @@ def refuse_other_run(resumed, parts: dict):
         other = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(
-            f"{resumed} holds no checkpoints ({error})", "a folder with key.json", "correct --resume"
+            f"{resumed} holds no checkpoints ({error})",
+            "a folder with key.json",
+            "correct --resume",
         ) from error
     differing = [key for key in sorted({*parts, *other}) if parts.get(key) != other.get(key)]
     if differing:

@@ -11,7 +11,9 @@ def nodule_generator(nodule_id: str, seed: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
-def click_points(readers, num_readers: int, *, nodule_id: str, offsets_mm, seed: int, spacing_mm=1.0):
+def click_points(
+    readers, num_readers: int, *, nodule_id: str, offsets_mm, seed: int, spacing_mm=1.0
+):
     """Return the clicks on one nodule, one for each offset.
 
     Parameters

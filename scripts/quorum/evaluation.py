@@ -10,9 +10,7 @@ BATCH = 8
 def flip_sets(axes) -> torch.Tensor:
     """Return every combination of flips of the given axes: bool (2 ** axes, 3), none first."""
     may_flip = [axis in axes for axis in AXES]
-    sets = [
-        (z, y, x) for z in (False, True) for y in (False, True) for x in (False, True)
-    ]
+    sets = [(z, y, x) for z in (False, True) for y in (False, True) for x in (False, True)]
     kept = [s for s in sets if all(may or not flip for flip, may in zip(s, may_flip, strict=True))]
     return torch.tensor(kept, dtype=torch.bool)
 

@@ -62,7 +62,8 @@ def tversky_loss(logits, target, counts):
 def mean_of_present(each, counts):
     """Return the mean over the samples and heads with at least one voxel that counts."""
     present = (counts.flatten(2).sum(2) > 0).float()
-    return (each.flatten(2).mean(2) * present).sum() / present.sum().clamp(min=1)
+    each = each.reshape(*present.shape, -1).mean(2)
+    return (each * present).sum() / present.sum().clamp(min=1)
 
 
 def cross_entropy_loss(logits, target, counts):

@@ -56,7 +56,7 @@ def refuse_other_kind(model: dict, data_kind: str):
     """Raise an InputError when phantoms and real images would meet in one model."""
     if (model["data_kind"] == "phantom") != (data_kind == "phantom"):
         raise InputError(
-            f"the model was fitted on {model['data_kind']} data and the shards hold {data_kind} data",
+            f"the model was fitted on {model['data_kind']} data, the shards hold {data_kind} data",
             "a model and shards that are both phantom or both real",
             "train on the same source: phantom weights hold held-out patients' shapes",
         )

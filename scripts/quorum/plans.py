@@ -3,105 +3,28 @@
 import pandas as pd
 import yaml
 
+from quorum.closed_schema import SCHEMAS, check_against, load_yaml
 from quorum.errors import InputError
 from quorum.networks import check_crop, complete_network
-from quorum.closed_schema import SCHEMAS, check_against, load_yaml, nearest_phrase
-
-METHODS = (
-    "network",
-    "threshold",
-    "ball",
-    "ball_oracle",
-    "coverage_ellipsoid",
-    "coverage_threshold",
-)
-# What a hand-written plan may leave out.
-DEFAULTS = {
-    "inputs": "image",
-    "target": "majority",
-    "training_crop_vox": None,
-    "flip_axes": ["y", "x"],
-    "max_shift_vox": [4, 8, 8],
-    "max_hidden_end_slices": 0,
-    "intensity": {"max_shift_hu": 0.0, "max_scale": 0.0, "noise_hu": 0.0},
-    "accumulate_batches": 1,
-    "patience_validations": None,
-    "schedule": {"name": "cosine", "warmup_steps": 20},
-    "max_gradient_norm": 12.0,
-    "ema_decay": 0.0,
-    "is_deterministic": False,
-}
-REQUIRED = (
-    "method",
-    "network",
-    "losses",
-    "crop_vox",
-    "hu_window",
-    "batch_size",
-    "max_steps",
-    "validate_every_steps",
-    "checkpoint_every_steps",
-    "optimizer",
-)
-CHOICES = {
-    "method": METHODS,
-    "inputs": ("image", "coverage"),
-    "target": ("majority", "staple", "soft", "random_reader", "per_reader"),
-    "losses": ("dice", "cross_entropy", "focal", "tversky"),
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("cosine", "polynomial", "constant"),
-    "flip_axes": ("z", "y", "x"),
-}
 
 
 def make_plan(name: str, settings: dict, consensus) -> dict:
-    """Return a complete plan: the settings with every default filled in, and checked.
+    """Return a complete plan: the settings, checked, with the network's own defaults filled in.
 
     Raises
     ------
     InputError
-        For an unknown key, method, network, loss, target, optimizer or schedule (with the nearest
-        valid name), a missing key, or a crop that the network can't halve.
+        For a missing or unknown key, method, network, loss, target, optimizer or schedule (with
+        the nearest valid name), or a crop that the network can't halve.
     """
     schema = load_yaml(SCHEMAS / "config.schema.yaml")["properties"]["train_model"]
     origin = f"the experiment {name}"
     check_against(settings, schema, origin)
-    for key in settings:
-        if key not in (*DEFAULTS, *REQUIRED):
-            raise InputError(
-                f"{origin} has the unknown key {key!r}",
-                nearest_phrase(key, sorted((*DEFAULTS, *REQUIRED))),
-                "correct its spelling or remove it",
-            )
-    for key in REQUIRED:
-        if key not in settings:
-            raise InputError(
-                f"{origin} has no key {key!r}", "every key of train_model", f"add {key}"
-            )
-    settings = {**DEFAULTS, **settings}
-    check_choices(settings, origin)
-    settings["network"] = complete_network(settings["network"])
-    check_crops(settings, origin)
-    return {"name": name, "consensus": consensus, "settings": settings}
-
-
-def check_choices(settings: dict, origin: str):
-    """Raise an InputError for the first name that is not among the valid ones."""
-    for key, valid in CHOICES.items():
-        value = settings[key]
-        if key in ("optimizer", "schedule"):
-            names = [value.get("name")]
-        else:
-            names = [value] if isinstance(value, str) else list(value)
-        for name in names:
-            if name not in valid:
-                raise InputError(
-                    f"{origin} has the unknown name {name!r} at {key}",
-                    nearest_phrase(name, list(valid)),
-                    "correct its spelling",
-                )
     if not any(weight > 0 for weight in settings["losses"].values()):
         raise InputError(f"{origin} has no loss", "a weight above 0", "set train_model.losses")
+    settings = {**settings, "network": complete_network(settings["network"])}
+    check_crops(settings, origin)
+    return {"name": name, "consensus": consensus, "settings": settings}
 
 
 def check_crops(settings: dict, origin: str):

@@ -43,7 +43,9 @@ class PredictionsWriter:
         self.file = h5py.File(path, "w", libver=("earliest", "v110"))
         self.file.attrs.update(schema=SCHEMA, schema_version=SCHEMA_VERSION)
         for name, value in attributes.items():
-            self.file.attrs[name] = json.dumps(value, sort_keys=True) if name == "made_by" else value
+            self.file.attrs[name] = (
+                json.dumps(value, sort_keys=True) if name == "made_by" else value
+            )
         size = (len(nodule_id), len(offsets_mm))
         self.file["nodule_id"] = np.array(nodule_id, h5py.string_dtype("utf-8"))
         self.file["offsets_mm"] = np.asarray(offsets_mm, np.float64)
@@ -77,7 +79,9 @@ class PredictionsWriter:
         InputError
             When a probability is no number from 0 to 1.
         """
-        if not (np.isfinite(probability).all() and 0 <= probability.min() <= probability.max() <= 1):
+        if not (
+            np.isfinite(probability).all() and 0 <= probability.min() <= probability.max() <= 1
+        ):
             raise InputError(
                 f"the model's output for nodule {self.file['nodule_id'].asstr()[row]} is no "
                 "probability (nan or outside 0 to 1)",

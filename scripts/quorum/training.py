@@ -29,7 +29,6 @@ from quorum.targets import make_target, num_heads
 
 LOG = logging.getLogger("quorum")
 HALF = 0.5
-HISTORY = ("step", "epoch", "loss", "learning_rate", "validation_dice", "duration_s")
 
 
 def learning_rate(settings: dict, step: int) -> float:
@@ -151,11 +150,14 @@ class Run(lightning.LightningModule):
         ranks = (self.global_rank, self.trainer.world_size)
         crop_vox = training_crop(self.settings)
         draw = draw_batch(
-            self.train_store, self.settings, crop_vox, seed=self.run_seed, number=number, ranks=ranks
+            self.train_store,
+            self.settings,
+            crop_vox,
+            seed=self.run_seed,
+            number=number,
+            ranks=ranks,
         )
-        inputs, readers, staple, counts = cut_batch(
-            self.train_store, draw, crop_vox, self.settings
-        )
+        inputs, readers, staple, counts = cut_batch(self.train_store, draw, crop_vox, self.settings)
         target, has_reader = make_target(
             self.settings["target"],
             readers,
@@ -169,7 +171,7 @@ class Run(lightning.LightningModule):
             self.settings["losses"], logits, target, counts[:, None].float() * has_reader
         )
         if not torch.isfinite(loss):
-            self.refuse_loss(float(loss), number, draw)
+            self.refuse_loss(float(loss.detach()), number, draw)
         self.manual_backward(loss / self.settings["accumulate_batches"])
         return float(loss.detach())
 

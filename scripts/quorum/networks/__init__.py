@@ -11,8 +11,8 @@ A network file defines, and imports torch and monai only inside `build`:
 import importlib
 from pathlib import Path
 
-from quorum.errors import InputError
 from quorum.closed_schema import nearest_phrase
+from quorum.errors import InputError
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -65,7 +65,8 @@ def complete_network(network: dict) -> dict:
 def check_crop(network: dict, crop_vox):
     """Raise an InputError when the network can't halve a crop as often as it needs to."""
     divisors = network_module(network["name"]).divisors(complete_network(network))
-    if any(side % divisor or side < divisor for side, divisor in zip(crop_vox, divisors)):
+    pairs = zip(crop_vox, divisors, strict=True)
+    if any(side % divisor or side < divisor for side, divisor in pairs):
         raise InputError(
             f"a crop of {list(crop_vox)} voxels can't be halved as {network['name']} needs",
             f"multiples of {list(divisors)} (z, y, x)",

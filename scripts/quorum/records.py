@@ -1,0 +1,61 @@
+"""The record of a run: what it was, what it ran on, and what of it may differ another time."""
+
+import json
+import platform
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+from quorum.files import write_whole
+
+
+def hardware() -> dict:
+    """Return what this process runs on, and its peak memory."""
+    processor = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []:
+        if line.startswith("model name"):
+            processor = line.split(":", 1)[1].strip()
+            break
+    return {
+        "processor": processor,
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def not_deterministic(settings: dict) -> str:
+    """Say what of a run may differ between two machines or two runs."""
+    if settings["method"] != "network":
+        return "nothing"
+    where = "between machines, thread counts and releases of torch"
+    if settings["is_deterministic"]:
+        return f"the weights' last digits {where}"
+    return f"the weights' last digits {where}, and on a GPU between two runs"
+
+
+def write_record(path, plan: dict, *, notes: dict, made_by: dict):
+    """Write record.json whole.
+
+    Parameters
+    ----------
+    path : str or Path
+    plan : dict
+        Of `quorum.plans.read_plan`.
+    notes : dict
+        experiment, fold, seed, data_kind, duration_s, num_parameters, num_steps and what else
+        the run found.
+    made_by : dict
+        `quorum.command.provenance(...)`: flags, digests of splits and shards, versions.
+    """
+    record = {
+        **notes,
+        "plan": plan,
+        "hardware": hardware(),
+        "not_deterministic": not_deterministic(plan["settings"]),
+        "made_by": made_by,
+    }
+    with write_whole(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")

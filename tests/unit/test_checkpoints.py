@@ -1,0 +1,129 @@
+"""Checkpoints: atomic, keyed, torn ones left aside; a killed run goes on exactly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from model_factory import make_cohort
+
+from quorum.checkpoints import (
+    list_checkpoints,
+    load_newest,
+    open_folder,
+    refuse_other_run,
+    remove_folder,
+    run_key,
+    save_checkpoint,
+)
+from quorum.errors import InputError
+
+PARTS = {"plan": {"name": "tiny"}, "run": [0, 5, 0]}
+
+
+def test_the_newest_two_are_kept_and_the_newest_is_loaded(tmp_path):
+    folder = open_folder(tmp_path, PARTS)
+    assert load_newest(folder) is None
+    for step in (2, 9, 10):
+        save_checkpoint(folder, step, {"step": step, "weights": {"a": torch.full((3,), step)}})
+    assert [path.name[:12] for path in list_checkpoints(folder)] == ["step00000010", "step00000009"]
+    assert load_newest(folder)["step"] == 10
+    assert not list(folder.glob("*.tmp*"))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path, damage, caplog):
+    folder = open_folder(tmp_path, PARTS)
+    for step in (1, 2):
+        save_checkpoint(folder, step, {"step": step, "values": torch.arange(1000)})
+    newest = list_checkpoints(folder)[0]
+    content = bytearray(newest.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    newest.write_bytes({"cut": content[:-10], "flipped": content, "empty": b""}[damage])
+    assert load_newest(folder)["step"] == 1
+    assert newest.name in caplog.text
+
+
+def test_another_plan_has_another_folder_and_is_refused_when_named(tmp_path):
+    other = {**PARTS, "plan": {"name": "other"}}
+    assert run_key(PARTS) != run_key(other)
+    folder = open_folder(tmp_path, PARTS)
+    save_checkpoint(folder, 1, {"step": 1})
+    assert load_newest(open_folder(tmp_path, other)) is None
+    refuse_other_run(folder, PARTS)
+    with pytest.raises(InputError, match="plan differ"):
+        refuse_other_run(folder, other)
+    with pytest.raises(InputError, match=r"key\.json"):
+        refuse_other_run(tmp_path / "nowhere", PARTS)
+
+
+def test_removal_leaves_other_runs_alone(tmp_path):
+    mine, other = open_folder(tmp_path, PARTS), open_folder(tmp_path, {"plan": 1})
+    remove_folder(mine)
+    assert not mine.exists()
+    assert other.exists()
+    remove_folder(other)
+    assert not tmp_path.exists()
+
+
+def start(root, flags, log):
+    """Start train_model as a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(root / "scripts" / "train_model.py"), *flags]
+    return subprocess.Popen(command, stderr=log, stdout=log, env=environment, cwd=log.name + ".d")
+
+
+def wait_for_step(folder, step, process):
+    """Wait until a checkpoint of at least this step is there."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        names = sorted(path.name for path in folder.glob("*/step*.pt"))
+        if names and int(names[-1][4:12]) >= step:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"no checkpoint of step {step}; the process ended with {process.poll()}")
+
+
+def run_interrupted(root, flags, out, interruptions):
+    """Start a run again and again, each time ended by a signal after a step; return the codes."""
+    codes = []
+    for number, (step, number_of_signal) in enumerate([*interruptions, (None, None)]):
+        path = out / f"run{number}.log"
+        (out / f"run{number}.log.d").mkdir(parents=True)
+        with open(path, "w") as log:
+            process = start(root, flags, log)
+            if step is not None:
+                wait_for_step(out / "checkpoints", step, process)
+                process.send_signal(number_of_signal)
+            codes.append(process.wait(timeout=180))
+        assert not any((out / f"run{number}.log.d").iterdir()), "something was left in the cwd"
+    return codes
+
+
+def test_a_run_killed_and_resumed_is_the_undisturbed_one(root, tmp_path):
+    cohort = make_cohort(tmp_path)
+    plan = cohort.plan(max_steps=160, validate_every_steps=40, checkpoint_every_steps=3)
+    calm, hit = tmp_path / "calm", tmp_path / "hit"
+    assert run_interrupted(root, cohort.train_flags(plan, calm), calm, []) == [0]
+    interruptions = [(20, signal.SIGKILL), (60, signal.SIGTERM)]
+    codes = run_interrupted(root, cohort.train_flags(plan, hit), hit, interruptions)
+    assert codes == [-signal.SIGKILL, 75, 0]
+    assert "going on after step" in (hit / "run1.log").read_text()
+    assert "going on after step" in (hit / "run2.log").read_text()
+    histories = [pd.read_csv(folder / "history.csv") for folder in (calm, hit)]
+    pd.testing.assert_frame_equal(*(h.drop(columns="duration_s") for h in histories))
+    assert histories[0]["step"].tolist() == list(range(1, 161))
+    assert histories[0]["validation_dice"].count() == 4
+    models = [torch.load(folder / "model.pt", weights_only=True) for folder in (calm, hit)]
+    assert models[0]["threshold"] == models[1]["threshold"]
+    for name, weights in models[0]["weights"].items():
+        assert torch.equal(weights, models[1]["weights"][name]), name
+    assert not (hit / "checkpoints").exists()
+    digests = [json.loads((f / "record.json").read_text())["data_sha256"] for f in (calm, hit)]
+    assert digests[0] == digests[1]
