@@ -71,21 +71,24 @@ def read_contours(path, annotation_ids) -> dict:
     return outlines_by_annotation(check_table(frame, "contours", str(path)))
 
 
-def excluded_reasons(findings) -> dict:
-    """Return why a series has no scan, by source_series_uid: (reason, detail)."""
-    excluded = findings[findings["decision"] == "excluded"]
-    return {
-        row.source_series_uid: ("series excluded", str(row.reason))
-        for row in excluded.itertuples(index=False)
-    }
+def known_reasons(findings) -> dict:
+    """Return why check_series ruled out a series or a nodule, by source_series_uid or nodule_id."""
+    reasons = {}
+    for row in findings.itertuples(index=False):
+        if row.decision == "excluded":
+            reasons[row.source_series_uid] = ("series excluded", str(row.reason))
+        for name in row.uncovered_nodules:
+            reasons[name] = ("outlines without image", "its outlines lie where there is no image")
+    return reasons
 
 
-def cube_or_reason(nodule, *, scans: dict, excluded: dict, outlines: dict, settings: dict):
+def cube_or_reason(nodule, *, scans: dict, reasons: dict, outlines: dict, settings: dict):
     """Return the nodule's fields, or a Dropped that says why there are none."""
     uid = nodule["series_uid"]
     try:
-        if uid in excluded:
-            raise Dropped(*excluded[uid])
+        for name in (uid, nodule["nodule_id"]):
+            if name in reasons:
+                raise Dropped(*reasons[name])
         if uid not in scans:
             raise Dropped("no images", "check_series lists no file of its series")
         own = outlines_of(nodule, outlines)
@@ -148,7 +151,7 @@ def main(argv=None):
         args.threads,
         "cubes",
         scans={uid: scans_of(r, args.root) for uid, r in slices.groupby("source_series_uid")},
-        excluded=excluded_reasons(findings),
+        reasons=known_reasons(findings),
         outlines=read_contours(args.contours, set(plan["annotation_ids"].explode().dropna())),
         settings=settings,
     )

@@ -49,6 +49,7 @@ rule check_cubes:
     """What the data checks find in the shards, one row a check and shard."""
     input:
         nodules=rules.select_nodules.output.nodules,
+        attrition=rules.select_nodules.output.attrition,
         splits=rules.split_patients.output.splits,
         findings=all_shards("<results>/check_series/{shard}.csv"),
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
@@ -68,13 +69,18 @@ rule check_cubes:
         runtime=20,
     params:
         code=code_digest("check_cubes"),
+        spacing_mm=config["extract_cubes"]["spacing_mm"],
+        shape_vox=config["extract_cubes"]["shape_vox"],
     shell:
         "python scripts/check_cubes.py"
         " --nodules {input.nodules}"
+        " --attrition {input.attrition}"
         " --splits {input.splits}"
         " --findings {input.findings}"
         " --shards {input.shards}"
         " --dropped {input.dropped}"
+        " --spacing-mm {params.spacing_mm}"
+        " --shape-vox {params.shape_vox}"
         " --out-checks {output.checks}"
         " --out-volumes {output.volumes}"
         " > {log} 2>&1"
