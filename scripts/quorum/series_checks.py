@@ -69,7 +69,7 @@ def check_dicom(files: pd.DataFrame, nodules: pd.DataFrame, root, limits: dict):
     finding |= judge_stack(stack, nodules, finding)
     if finding["decision"] == "excluded":
         return finding, []
-    return finding, slice_rows(stack, files.iloc[0])
+    return finding, slice_rows(stack, files.iloc[0], root)
 
 
 def excluded(finding: dict, reason: str) -> dict:
@@ -202,9 +202,10 @@ def judge_stack(stack: Stack, nodules: pd.DataFrame, finding: dict) -> dict:
     }
 
 
-def slice_rows(stack: Stack, entry) -> list:
+def slice_rows(stack: Stack, entry, root) -> list:
     """Return the rows of the table `series_slices` of a stack; `entry` is a row of its files."""
     latent = Path(entry.path).with_name(LATENT_NAME)
+    has_latent = entry.data_kind == "phantom" and local_path(root, str(latent)).is_file()
     rows = []
     for index, header in enumerate(stack.headers):
         rows.append(
@@ -235,7 +236,7 @@ def slice_rows(stack: Stack, entry) -> list:
                 "padding_limit": header.padding_limit,
                 "is_cut_out": False,
                 "data_kind": entry.data_kind,
-                "latent": str(latent) if entry.data_kind == "phantom" else None,
+                "latent": str(latent) if has_latent else None,
             }
         )
     return rows

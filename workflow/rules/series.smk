@@ -42,6 +42,12 @@ rule find_series:
     """An index of the user's own files: DICOM in any layout, or volumes that a CSV names."""
     input:
         series=rules.list_series.output.series,
+        # An edited list is read again; one that is missing is told by the script, in a sentence.
+        volumes=[
+            path
+            for path in [Path(SOURCE["root"] or "", config["source"]["volumes"] or "")]
+            if path.is_file()
+        ],
     output:
         files="<results>/find_series/files.csv",
         unused="<results>/find_series/unused.csv",
