@@ -82,6 +82,7 @@ def make_inputs(
         Nodules with predictions, from the first; None: all but the last patient's.
     """
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     first, second = num_nodules - num_nodules // 2, num_nodules // 2
     shards = [
         str(make_shard(folder / "shard00.h5", first, data_kind=data_kind)),

@@ -89,6 +89,7 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-nodule]");
   if (!button) return;
   one("#dialog-card").innerHTML = await loadCard(button.dataset.nodule);
+  one("#dialog-card .card").removeAttribute("id");
   dialog.showModal();
 });
 one("dialog button")?.addEventListener("click", () => dialog.close());

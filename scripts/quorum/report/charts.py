@@ -33,7 +33,7 @@ def histogram(name: str, title: str, values, *, label: str, num_bins: int = 25) 
     values = np.asarray(values, dtype=float)
     present = values[np.isfinite(values)]
     counts, edges = np.histogram(present, bins=num_bins, range=(0.0, 1.0))
-    axes = Axes(0.0, 1.0, 0.0, max(int(counts.max()), 1))
+    axes = Axes(0.0, 1.0, 0.0, 1.15 * max(int(counts.max()), 1))
     parts = [svg.frame(axes, label, "count")]
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         size = (axes.x(high) - axes.x(low) - 1.0, axes.y(0) - axes.y(count))
@@ -42,11 +42,11 @@ def histogram(name: str, title: str, values, *, label: str, num_bins: int = 25) 
     words = f"{len(present)} values, {len(values) - len(present)} missing"
     if len(present):
         mean, median = float(present.mean()), float(np.median(present))
-        parts.append(svg.line(axes.x(mean), 4.0, axes.x(mean), axes.y(0), "mark"))
+        parts.append(svg.line(axes.x(mean), 6.0, axes.x(mean), axes.y(0), "mark"))
         on_left = mean > 0.5
         place = axes.x(mean) + (-6 if on_left else 6)
         parts.append(
-            svg.text(place, 14, f"mean {mean:.3f}", "end" if on_left else "start", "tick strong")
+            svg.text(place, 16, f"mean {mean:.3f}", "end" if on_left else "start", "tick strong")
         )
         words += f", mean {mean:.3f}, median {median:.3f}"
     return Figure(name, title, f"Histogram of {label}: {words}.", Markup("").join(parts))
@@ -145,9 +145,11 @@ def intervals(name: str, title: str, rows: list, *, x_label: str) -> Figure:
     keys = ("value", "low", "high")
     flat = [r[k] for r in rows for k in keys if np.isfinite(r[k])] or [0.0, 1.0]
     pad = 0.08 * ((max(flat) - min(flat)) or 0.1)
-    left = 24 + 7.0 * max((len(r["label"]) for r in rows), default=4)
+    left = 24 + 7.2 * max((len(r["label"]) for r in rows), default=4)
     axes = Axes(min(flat) - pad, max(flat) + pad, 0, 1, height=height, left=min(left, 210))
     parts = [svg.frame(axes, x_label, "", y_ticks=[])]
+    if axes.x_low < 0 < axes.x_high:
+        parts.append(svg.line(axes.x(0), svg.MARGIN["top"], axes.x(0), axes.y(0), "mark"))
     for index, row in enumerate(rows):
         y, tone = svg.MARGIN["top"] + 34 * index + 17, svg.colour(row["tone"])
         parts.append(svg.line(axes.left, y, svg.WIDTH - svg.MARGIN["right"], y, "grid"))

@@ -6,8 +6,10 @@ from quorum.report import svg
 from quorum.report.svg import Figure
 from quorum.report.tabular import Column, Section, Table, records
 
-BOX_WIDTH, SIDE_WIDTH, GAP = 250, 270, 26
-LINE_HEIGHT = 16
+TOP, LEFT, GAP = 6.0, 3.0, 18.0
+BOX_WIDTH, SIDE_WIDTH = 220.0, 206.0
+BOX_CHARACTERS, SIDE_CHARACTERS = 30, 29
+LINE_HEIGHT = 15.0
 
 
 def flow_steps(inputs) -> list:
@@ -65,51 +67,60 @@ def words(reason) -> str:
 
 def flow_figure(steps: list) -> Figure:
     """Return the flow diagram: what is left down the middle, what was dropped to the right."""
-    parts, y = [], 8.0
-    first = steps[0] if steps else step("", 0, 0, "")
-    height = 40
-    parts.append(box(4, y, f"{first['num_in']:,} groups of annotations", BOX_WIDTH, "box strong"))
+    num_first = steps[0]["num_in"] if steps else 0
+    parts, y = [], TOP
+    height = box_height([])
+    parts.append(box(y, f"{num_first:,} nodules", ["groups of annotations"], "box strong"))
     for index, one in enumerate(steps):
-        lines = svg.wrap(f"{one['num_dropped']:,} dropped, not met: {one['criterion']}", 40)
-        side_height = LINE_HEIGHT * len(lines) + 14
-        down = max(side_height, 28) + 18
-        middle, joint = 4 + BOX_WIDTH / 2, y + height + down / 2
-        tone = "faded" if one["num_dropped"] == 0 else ""
+        reason = svg.wrap(one["note"] or "", SIDE_CHARACTERS)
+        reason = reason if one["num_dropped"] and one["note"] else []
+        side_height = 28 + LINE_HEIGHT * len(reason)
+        down = max(side_height + 14, 34)
+        middle, joint = LEFT + BOX_WIDTH / 2, y + height + down / 2
+        tone = "" if one["num_dropped"] else "faded"
         parts.append(svg.line(middle, y + height, middle, y + height + down, "arrow"))
-        parts.append(svg.line(middle, joint, 4 + BOX_WIDTH + GAP, joint, f"arrow {tone}"))
-        parts.append(side_box(4 + BOX_WIDTH + GAP, joint - side_height / 2, lines, tone))
+        parts.append(svg.line(middle, joint, LEFT + BOX_WIDTH + GAP, joint, f"arrow {tone}"))
+        words = f"{one['num_dropped']:,} dropped"
+        parts.append(side_box(joint - side_height / 2, words, reason, tone))
         y += height + down
         is_last = index == len(steps) - 1
         label = f"{one['num_out']:,} nodules" + (" scored" if is_last else "")
-        parts.append(box(4, y, label, BOX_WIDTH, "box strong" if is_last else "box"))
-    alt = f"{first['num_in']} groups of annotations. " + " ".join(
-        f"{one['num_dropped']} dropped, not met: {one['criterion']}; {one['num_out']} left." for one in steps
+        lines = svg.wrap(one["criterion"], BOX_CHARACTERS)
+        parts.append(box(y, label, lines, "box strong" if is_last else "box"))
+        height = box_height(lines)
+    alt = f"{num_first} groups of annotations. " + " ".join(
+        f"{one['criterion']}: {one['num_dropped']} dropped, {one['num_out']} left." for one in steps
     )
-    width = 4 + BOX_WIDTH + GAP + SIDE_WIDTH + 4
-    return Figure(
-        "cohort-flow", "From groups of annotations to scored nodules", alt,
-        Markup("").join(parts), width, y + height + 8,
-    )  # fmt: skip
+    body = Markup("").join(parts)
+    width = LEFT + BOX_WIDTH + GAP + SIDE_WIDTH + LEFT
+    title = "From groups of annotations to scored nodules"
+    return Figure("cohort-flow", title, alt, body, width, y + height + TOP)
 
 
-def box(x: float, y: float, label: str, width: float, class_: str) -> Markup:
-    """Return a box of the middle column."""
-    return svg.element("rect", x=x, y=y, width=width, height=40, rx=8, class_=class_) + svg.text(
-        x + width / 2, y + 25, label, "middle", "word bold"
-    )
+def box_height(lines: list) -> float:
+    """Return the height of a box of the middle column."""
+    return 34.0 + LINE_HEIGHT * max(len(lines), 1)
 
 
-def side_box(x: float, y: float, lines: list, tone: str) -> Markup:
-    """Return a box of what was dropped."""
-    height = LINE_HEIGHT * len(lines) + 14
-    parts = [
-        svg.element(
-            "rect", x=x, y=y, width=SIDE_WIDTH, height=height, rx=8, class_=f"side {tone}"
-        )
-    ]
+def box(y: float, label: str, lines: list, class_: str) -> Markup:
+    """Return a box of the middle column: a count, and what was met."""
+    size = {"width": BOX_WIDTH, "height": box_height(lines), "rx": 8}
+    middle = LEFT + BOX_WIDTH / 2
+    parts = [svg.element("rect", x=LEFT, y=y, class_=class_, **size)]
+    parts.append(svg.text(middle, y + 22, label, "middle", "word bold"))
     for row, one in enumerate(lines):
-        place = y + 7 + LINE_HEIGHT * row + 12
-        parts.append(svg.text(x + 12, place, one, class_=f"tick start {tone}"))
+        parts.append(svg.text(middle, y + 39 + LINE_HEIGHT * row, one, "middle", "tick"))
+    return Markup("").join(parts)
+
+
+def side_box(y: float, label: str, lines: list, tone: str) -> Markup:
+    """Return a box of what was dropped: a count, and the reason."""
+    x = LEFT + BOX_WIDTH + GAP
+    size = {"width": SIDE_WIDTH, "height": 28 + LINE_HEIGHT * len(lines), "rx": 8}
+    parts = [svg.element("rect", x=x, y=y, class_=f"side {tone}", **size)]
+    parts.append(svg.text(x + 11, y + 18, label, class_=f"word {tone}"))
+    for row, one in enumerate(lines):
+        parts.append(svg.text(x + 11, y + 34 + LINE_HEIGHT * row, one, class_="tick"))
     return Markup("").join(parts)
 
 

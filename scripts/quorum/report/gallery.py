@@ -14,7 +14,7 @@ from quorum.report import tiles
 from quorum.report.readers import nodule_agreement
 from quorum.report.tabular import Column, Section, Table, plain
 
-NUM_FIRST = 12
+NUM_FIRST, NUM_TONES = 12, 6
 RATINGS = ("subtlety", "texture", "spiculation", "malignancy")
 
 
@@ -125,12 +125,13 @@ def draw_nodule(inputs, row: dict, sources: dict) -> dict:
         path = tiles.outline_path(cubes.latent(index), view)
         paths.append(("latent", "true surface of the phantom", path))
     paths.append(("consensus", "consensus", tiles.outline_path(consensus, view)))
+    tones = tone_of(inputs)
     for number, experiment in enumerate(inputs.experiments):
         run = sources.get((experiment, row["nodule_id"]))
         if run is not None:
             probability = run.probability(row["nodule_id"])
             path = tiles.outline_path(probability, view, run.threshold)
-            paths.append((f"model model{number}", experiment, path))
+            paths.append((f"model model{number} tone{tones[experiment]}", experiment, path))
     return {
         "picture": tiles.picture(cubes.image(index), cubes.coverage(index), view),
         "width": view.width,
@@ -138,6 +139,13 @@ def draw_nodule(inputs, row: dict, sources: dict) -> dict:
         "paths": paths,
         "slices": dict(zip(tiles.PLANES, view.slices_zyx, strict=True)),
     }
+
+
+def tone_of(inputs) -> dict:
+    """Return each experiment's colour; the shown one has the first."""
+    shown = inputs.shown_experiment
+    ordered = sorted(inputs.experiments, key=lambda name: name != shown)
+    return {name: place % NUM_TONES for place, name in enumerate(ordered)}
 
 
 def reference_mask(inputs, index: int, readers) -> np.ndarray:
@@ -181,6 +189,7 @@ def gallery_section(inputs, render_card) -> Section:
         "num_scored": sum(row["dice"] is not None for row in rows),
         "shown": inputs.shown_experiment,
         "experiments": inputs.experiments,
+        "tones": tone_of(inputs),
         "num_readers": max((row["num_readers"] for row in rows), default=0),
         "has_latent": inputs.cubes.has_latent,
         "consensus": inputs.settings.get("consensus", "majority"),

@@ -67,8 +67,27 @@ def overview(inputs, assets: str) -> dict:
         "methods": inputs.methods,
         "folds": sorted({run.fold for run in inputs.predictions}),
         "seeds": sorted({run.seed for run in inputs.predictions}),
+        "coverage_rows": [name for name in inputs.experiments if uses_coverage(inputs, name)],
+        "max_spacing_mm": max_spacing(inputs.cubes),
         "num_folds": inputs.settings.get("split_patients", {}).get("num_folds"),
     }
+
+
+def uses_coverage(inputs, experiment: str) -> bool:
+    """Tell whether an experiment looks at the coverage alone, or is confined to it."""
+    settings = {record["experiment"]: settings_of(record) for record in inputs.records}
+    inputs_word = settings.get(experiment, {}).get("inputs")
+    return inputs.methods[experiment].startswith("coverage") or inputs_word == "coverage"
+
+
+def settings_of(record: dict) -> dict:
+    """Return the settings in a run's record, empty where it holds none."""
+    return record.get("plan", {}).get("settings", {})
+
+
+def max_spacing(cubes) -> float | None:
+    """Return the largest distance of slices in the cohort, mm; None without a cube."""
+    return float(cubes.native_spacing_mm[:, 0].max()) if len(cubes) else None
 
 
 def render(inputs, assets: str) -> tuple:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 460, 270
-MARGIN = {"left": 52, "right": 14, "top": 12, "bottom": 44}
+MARGIN = {"left": 60, "right": 14, "top": 12, "bottom": 44}
 NUM_COLOURS = 8
 
 
@@ -39,8 +39,8 @@ class Figure:
         """Return the root element for the page."""
         return Markup(
             '<svg class="chart" viewBox="0 0 {w:g} {h:g}" width="{w:g}" height="{h:g}" role="img" '
-            'aria-labelledby="{n}-title {n}-desc"><title id="{n}-title">{t}</title>'
-            '<desc id="{n}-desc">{d}</desc>{b}</svg>'
+            'aria-labelledby="figure-{n}-title figure-{n}-desc"><title id="figure-{n}-title">{t}</title>'
+            '<desc id="figure-{n}-desc">{d}</desc>{b}</svg>'
         ).format(w=self.width, h=self.height, n=self.name, t=self.title, d=self.alt, b=self.body)
 
     def standalone(self, style: str) -> str:
@@ -80,7 +80,7 @@ def ticks(low: float, high: float, count: int = 5) -> list:
         return [low]
     raw = (high - low) / count
     power = 10 ** math.floor(math.log10(raw))
-    step = min((power * factor for factor in (1, 2, 5, 10)), key=lambda size: abs(size - raw))
+    step = next(size for size in (power, 2 * power, 5 * power, 10 * power) if size >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -142,8 +142,8 @@ def number(value, digits: int = 3) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.{digits}f}"
+        return f"{value:,}".replace("-", "−")
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def frame(axes: Axes, x_label: str, y_label: str, *, x_ticks=None, y_ticks=None) -> Markup:
@@ -155,17 +155,17 @@ def frame(axes: Axes, x_label: str, y_label: str, *, x_ticks=None, y_ticks=None)
     bottom = axes.y(axes.y_low)
     for value in y_ticks:
         parts.append(line(left, axes.y(value), right, axes.y(value), "grid"))
-        parts.append(text(left - 7, axes.y(value) + 4, f"{value:g}", "end", "tick"))
+        parts.append(text(left - 7, axes.y(value) + 4, f"{value:g}".replace("-", "−"), "end", "tick"))
     for value in x_ticks:
         parts.append(line(axes.x(value), bottom, axes.x(value), bottom + 4, "axis"))
-        parts.append(text(axes.x(value), bottom + 17, f"{value:g}", "middle", "tick"))
+        parts.append(text(axes.x(value), bottom + 17, f"{value:g}".replace("-", "−"), "middle", "tick"))
     parts.append(line(left, bottom, right, bottom, "axis"))
     parts.append(text((left + right) / 2, axes.height - 8, x_label, "middle", "label"))
     if y_label:
         middle = (bottom + axes.y(axes.y_high)) / 2
-        turn = f"rotate(-90 14 {middle:.1f})"
+        turn = f"rotate(-90 13 {middle:.1f})"
         parts.append(
-            element("text", escape(y_label), x=14, y=middle, transform=turn, class_="label middle")
+            element("text", escape(y_label), x=13, y=middle, transform=turn, class_="label middle")
         )
     return Markup("").join(parts)
 
