@@ -280,6 +280,8 @@ def fit(run: Run, *, devices: int = 1, nodes: int = 1):
     with warnings.catch_warnings():
         # The loader hands out numbers, so workers would only cost time.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        # Snakemake's executor starts the job's processes; a machine that has srun changes nothing.
+        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         trainer = lightning.Trainer(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=devices,

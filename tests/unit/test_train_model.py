@@ -3,6 +3,8 @@
 import json
 import math
 import signal
+from itertools import pairwise
+from pathlib import Path
 
 import h5py
 import pandas as pd
@@ -135,7 +137,7 @@ def test_shards_that_cannot_be_read(cohort, tmp_path):
     plan = cohort.plan("shards")
     flags = cohort.train_flags(plan, tmp_path)
     place = flags.index("--shards") + 1
-    for content in (None, b"not HDF5", open(cohort.shards[0], "rb").read()[:5000]):
+    for content in (None, b"not HDF5", Path(cohort.shards[0]).read_bytes()[:5000]):
         bad = tmp_path / "bad.h5"
         if content is not None:
             bad.write_bytes(content)
@@ -160,8 +162,8 @@ def test_the_learning_rate_warms_up_and_falls():
         rates = [learning_rate(settings, step) for step in range(100)]
         highest = settings["optimizer"]["learning_rate"]
         assert max(rates) == rates[10] == pytest.approx(highest)
-        assert all(a < b for a, b in zip(rates[:10], rates[1:11], strict=True))
-        assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+        assert all(a < b for a, b in pairwise(rates[:11]))
+        assert all(a > b for a, b in pairwise(rates[10:]))
         assert 0 < rates[-1] < highest / 20
     settings["schedule"]["name"] = "constant"
     assert learning_rate(settings, 99) == highest

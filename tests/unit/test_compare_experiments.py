@@ -1,0 +1,179 @@
+"""compare_experiments: paired differences, whole patients, one definition for all rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from compare_experiments import main, read_scores, summarise, summarise_offsets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quorum.bootstrap import bootstrap_mean, patient_weights
+from quorum.errors import InputError
+from quorum.tables import read_table, write_table
+
+CHANCE = {"resamples": 500, "seed": 0}
+
+
+def make_scores(experiment="unet3d", seed=0, fold=0, nodules=4, lift=0.1):
+    """Return scores in which the model is `lift` above the reader left out, everywhere."""
+    rows = []
+    for number in range(nodules):
+        base = 0.7 + 0.02 * number
+        shared = {
+            "nodule_id": f"nodule{fold}{number}",
+            "patient_id": f"patient{fold}{number // 2}",
+            "series_uid": "1.2.3",
+        }
+
+        def add(subject, reference, dice, offset=0.0, shared=shared):
+            rows.append(
+                {
+                    **shared,
+                    "subject": subject,
+                    "reference": reference,
+                    "dice": dice,
+                    "iou": dice / (2 - dice),
+                    "offset_mm": offset,
+                }
+            )
+
+        add("model", "consensus", base + 0.15)
+        add("model", "consensus", base - 0.1, 8.0)
+        for k in range(1, 5):
+            add("model", f"others{k}", base + lift + 0.01 * k)
+            add(f"reader{k}", f"others{k}", base + 0.01 * k)
+            add("model", f"reader{k}", base)
+        for a, b in ((1, 2), (1, 3), (2, 3)):
+            add(f"reader{a}", f"reader{b}", base - 0.05)
+    return pd.DataFrame(rows).assign(
+        experiment=experiment,
+        fold=fold,
+        seed=seed,
+        data_kind="cut_out",
+        hd95_mm=1.5,
+        assd_mm=0.5,
+        volume_error_mm3=-10.0,
+        volume_mm3=100.0,
+        is_empty=False,
+        is_truncated=False,
+        diameter_mm=9.0,
+    )
+
+
+def by_measure(summary):
+    """Return the summary by measure and reference."""
+    return summary.set_index(["measure", "reference"])
+
+
+def test_known_means_and_the_paired_difference():
+    table = by_measure(summarise(make_scores(), **CHANCE))
+    others = table.xs("others", level="reference")
+    assert others.loc["dice", "value"] == pytest.approx(0.73 + 0.1 + 0.025)
+    assert others.loc["reader_dice", "value"] == pytest.approx(0.73 + 0.025)
+    difference = others.loc["dice_difference"]
+    assert difference["value"] == pytest.approx(0.1)
+    # Every nodule has the same difference, so its interval has no width; the Dice's has one.
+    assert difference["high"] - difference["low"] == pytest.approx(0, abs=1e-12)
+    assert others.loc["dice", "high"] - others.loc["dice", "low"] > 0.01
+    assert (difference["num_nodules"], difference["num_patients"]) == (4, 2)
+    readers = table.xs("readers", level="reference")
+    assert readers.loc["dice_difference", "value"] == pytest.approx(0.05)
+    assert table.loc[("absolute_volume_error_mm3", "consensus"), "value"] == 10
+    assert table.loc[("dice", "consensus"), "value"] == pytest.approx(0.73 + 0.15)
+
+
+def test_seeds_are_averaged_within_nodules_and_folds_pooled():
+    parts = [make_scores(seed=0, lift=0.0), make_scores(seed=1, lift=0.2)]
+    parts.append(make_scores(fold=1, nodules=2))
+    table = by_measure(summarise(pd.concat(parts), **CHANCE))
+    row = table.loc[("dice_difference", "others")]
+    assert row["value"] == pytest.approx(0.1)
+    assert (row["num_nodules"], row["num_patients"], row["num_runs"]) == (6, 3, 3)
+
+
+def test_a_reader_left_out_without_dice_is_left_out_on_both_sides():
+    scores = make_scores()
+    lost = (scores["nodule_id"] == "nodule00") & (scores["reference"] == "others4")
+    scores.loc[lost & (scores["subject"] == "model"), "dice"] = np.nan
+    scores.loc[lost & (scores["subject"] == "reader4"), "dice"] = 0.0
+    row = by_measure(summarise(scores, **CHANCE)).loc[("dice_difference", "others")]
+    assert row["value"] == pytest.approx(0.1)
+    assert row["num_nodules"] == 4
+
+
+def test_offsets():
+    table = summarise_offsets(make_scores(), **CHANCE).set_index("offset_mm")
+    assert table.loc[0, "dice"] == pytest.approx(0.88)
+    assert table.loc[8, "dice"] == pytest.approx(0.63)
+    assert table.loc[8, "low"] <= 0.63 <= table.loc[8, "high"]
+
+
+def test_whole_patients_are_resampled():
+    # Two patients, one with three equal nodules: a resample holds a patient's nodules together.
+    values, patients = np.array([0.0, 1.0, 1.0, 1.0]), np.array(["a", "b", "b", "b"])
+    found = bootstrap_mean(values, patients, resamples=4000, seed=1)
+    assert found["value"] == 0.75
+    assert (found["low"], found["high"]) == (0, 1)
+    weights = patient_weights(2, resamples=4000, seed=1)
+    means = (weights @ [0, 3]) / (weights @ [1, 3])
+    assert set(np.unique(means)) == {0, 0.75, 1}
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    hits = 0
+    for trial in range(200):
+        of_patient = generator.normal(size=40)
+        values = np.repeat(of_patient, 2) + generator.normal(size=80)
+        found = bootstrap_mean(values, np.repeat(np.arange(40), 2), resamples=300, seed=trial)
+        hits += found["low"] <= 0 <= found["high"]
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(-1, 1), st.integers(0, 5)), max_size=20), st.integers(0, 99))
+def test_the_interval_holds_the_mean_and_is_repeatable(pairs, seed):
+    values, patients = [p[0] for p in pairs], [p[1] for p in pairs]
+    found = bootstrap_mean(values, patients, resamples=200, seed=seed)
+    assert found["num_nodules"] == len(pairs)
+    if found["num_patients"] < 2:
+        assert np.isnan(found["low"])
+        return
+    assert min(values) - 1e-9 <= found["low"] <= found["high"] <= max(values) + 1e-9
+    assert found == bootstrap_mean(values, patients, resamples=200, seed=seed)
+
+
+def write_scores(folder, name, scores):
+    """Write a run's scores and return the path as text."""
+    write_table(scores, folder / name, "scores", {})
+    return str(folder / name)
+
+
+def test_the_script(tmp_path):
+    paths = [write_scores(tmp_path, f"{e}.csv", make_scores(e)) for e in ("unet3d", "ball")]
+    out, offsets = tmp_path / "summary.csv", tmp_path / "offsets.csv"
+    flags = ["--scores", *paths, "--resamples", "200", "--seed", "0"]
+    main([*flags, "--out-summary", str(out), "--out-offsets", str(offsets)])
+    summary = read_table(out, "summary")
+    assert summary["experiment"].unique().tolist() == ["unet3d", "ball"]
+    first, second = (
+        part.drop(columns="experiment").reset_index(drop=True)
+        for _, part in summary.groupby("experiment")
+    )
+    pd.testing.assert_frame_equal(first, second)
+    assert len(read_table(offsets, "offsets")) == 4
+
+
+def test_scores_that_do_not_belong_together(tmp_path):
+    scores = make_scores()
+    one = write_scores(tmp_path, "a.csv", scores)
+    with pytest.raises(InputError, match="given twice"):
+        read_scores([one, one])
+    fewer = write_scores(tmp_path, "b.csv", make_scores("ball", nodules=3))
+    with pytest.raises(InputError, match="different nodules"):
+        read_scores([one, fewer])
+    phantom = write_scores(tmp_path, "c.csv", make_scores("ball").assign(data_kind="phantom"))
+    with pytest.raises(InputError, match="cut_out and phantom"):
+        read_scores([one, phantom])
+    with pytest.raises(InputError, match="can't be read"):
+        read_scores([str(tmp_path / "missing.csv")])

@@ -1,0 +1,195 @@
+"""predict_cubes: the click, the crop, flips turned back, and nothing foreign accepted."""
+
+import signal
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from model_factory import make_cohort, tiny_settings
+from predict_cubes import main
+from train_model import main as train
+
+from quorum.batches import load_store
+from quorum.clicks import click_points, crop_starts
+from quorum.errors import InputError
+from quorum.evaluation import crop_probability, flip_sets
+from quorum.predictions import PredictionsWriter, open_predictions
+from quorum.shards import open_shards
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Two small shards, a split, a trained tiny network and a ball."""
+    handler = signal.getsignal(signal.SIGTERM)
+    made = make_cohort(tmp_path_factory.mktemp("cohort"))
+    for name, changes in (("tiny", {}), ("ball", {"method": "ball"})):
+        train(made.train_flags(made.plan(name, **changes), made.folder / f"run_{name}"))
+    signal.signal(signal.SIGTERM, handler)
+    return made
+
+
+def test_predictions_of_the_scored_fold_and_no_other(cohort):
+    out = cohort.folder / "run_tiny"
+    main(cohort.predict_flags(cohort.folder / "tiny.yaml", out, offsets=(0, 4)))
+    cubes = open_shards(cohort.shards)
+    with open_predictions(out / "predictions.h5") as found:
+        ours = set(found["nodule_id"].asstr())
+        expected = {
+            i
+            for i, p in zip(cubes.nodule_id, cubes.patient_id, strict=True)
+            if p in ("TEST-0000", "TEST-0005")
+        }
+        assert ours == expected
+        assert found["probability"].shape == (4, 2, 20, 40, 40)
+        assert found["probability"].dtype == np.float16
+        assert (found.attrs["part"], found.attrs["data_kind"]) == ("fold0", "phantom")
+        assert 0.2 <= found.attrs["threshold"] <= 0.8
+        for row in range(4):
+            for column in range(2):
+                z0, y0, x0, z1, y1, x1 = found["inside_crop"][row, column]
+                assert (z1 - z0, y1 - y0, x1 - x0) == (16, 32, 32)
+                share = found["probability"][row, column].copy()
+                assert share.max() > 0
+                share[z0:z1, y0:y1, x0:x1] = 0
+                assert not share.any()
+            steps = np.diff(found["click_zyx_vox"][row], axis=0)
+            assert np.linalg.norm(steps) == pytest.approx(4)
+
+
+def test_the_same_flags_give_the_same_predictions_and_the_test_part_can_be_asked_for(cohort):
+    plan, out = cohort.folder / "ball.yaml", cohort.folder / "run_ball"
+    contents = []
+    for _ in range(2):
+        main(cohort.predict_flags(plan, out, part="test", offsets=(0,)))
+        with open_predictions(out / "predictions.h5") as found:
+            contents.append(found["probability"][()])
+            assert found.attrs["method"] == "ball"
+    assert np.array_equal(*contents)
+    assert set(np.unique(contents[0])) == {0, 1}
+
+
+def test_flips_are_turned_back():
+    class Echo(torch.nn.Module):
+        """Gives the image back as logits."""
+
+        def forward(self, inputs):
+            return inputs
+
+    settings = tiny_settings()
+    flips = flip_sets(["y", "x"])
+    assert flips.tolist() == [
+        [False, False, False],
+        [False, False, True],
+        [False, True, False],
+        [False, True, True],
+    ]
+
+    class Images:
+        shape_vox, coverage_box = (20, 40, 40), np.array([[0, 0, 0, 20, 40, 40]])
+        num_readers, nodule_id = np.array([4]), ["a"]
+        generator = np.random.default_rng(0)
+        content = generator.integers(-900, 300, shape_vox).astype(np.int16)
+
+        def image(self, _):
+            return self.content
+
+        def readers(self, _):
+            return np.zeros(self.shape_vox, np.uint8)
+
+        def coverage(self, _):
+            return np.ones(self.shape_vox, np.uint8)
+
+    store = load_store(Images(), [0])
+    options = {"index": 0, "starts": [[1, 2, 3], [4, 8, 8]], "settings": settings}
+    plain = crop_probability(Echo(), store, flips=flips[:1], **options)
+    turned = crop_probability(Echo(), store, flips=flips, **options)
+    assert torch.allclose(plain, turned, atol=1e-6)
+    hu = Images.content[1:17, 2:34, 3:35]
+    expected = torch.sigmoid(torch.from_numpy((hu + 1000) / 700 - 1).float())
+    assert torch.allclose(plain[0], expected, atol=1e-6)
+
+
+@given(st.integers(0, 10**6), st.text(min_size=1, max_size=9), st.integers(1, 15))
+def test_a_click_is_at_its_distance_and_the_nodules_own(seed, nodule_id, bits):
+    readers = np.zeros((21, 41, 41), np.uint8)
+    readers[8:13, 18:23, 18:23] = bits
+    options = {"nodule_id": nodule_id, "offsets_mm": [0, 2, 4], "seed": seed}
+    points = click_points(readers, 4, **options)
+    assert np.array_equal(points, click_points(readers, 4, **options))
+    assert np.allclose(points[0], [10, 20, 20])
+    distances = np.linalg.norm(points - points[0], axis=1)
+    assert np.allclose(distances, [0, 2, 4])
+
+
+def test_without_any_mask_the_click_is_the_cubes_centre():
+    points = click_points(np.zeros((5, 7, 9), np.uint8), 4, nodule_id="a", offsets_mm=[0], seed=0)
+    assert points.tolist() == [[2, 3, 4]]
+
+
+@given(st.tuples(*(st.floats(-50, 150),) * 3))
+def test_a_crop_stays_in_the_cube(point):
+    start = crop_starts([point], (16, 32, 32), (20, 40, 40))[0]
+    assert (start >= 0).all()
+    assert (start <= (4, 8, 8)).all()
+
+
+def test_a_crop_is_centred_on_the_click():
+    assert crop_starts([[9.5, 19.5, 19.5]], (16, 32, 32), (20, 40, 40)).tolist() == [[2, 4, 4]]
+
+
+def test_weights_of_another_network_another_plan_another_kind(cohort, tmp_path):
+    out = cohort.folder / "run_tiny"
+    with pytest.raises(InputError, match="ball"):
+        main(cohort.predict_flags(cohort.folder / "ball.yaml", out))
+    changed = cohort.plan("changed", network={"channels": [6, 8]})
+    with pytest.raises(InputError, match="network"):
+        main(cohort.predict_flags(changed, out))
+    model = torch.load(out / "model.pt", weights_only=True)
+    first = next(iter(model["weights"]))
+    model["weights"][first] = model["weights"][first][:1]
+    (tmp_path / "run").mkdir()
+    torch.save(model, tmp_path / "run" / "model.pt")
+    flags = cohort.predict_flags(cohort.folder / "tiny.yaml", tmp_path / "run")
+    with pytest.raises(InputError, match="do not fit the network unet3d"):
+        main(flags)
+    real = make_cohort(tmp_path, data_kind="cut_out")
+    flags = cohort.predict_flags(cohort.folder / "tiny.yaml", out)
+    place = flags.index("--shards")
+    flags[place + 1 : place + 3] = real.shards
+    with pytest.raises(InputError, match="phantom"):
+        main(flags)
+
+
+def test_a_fold_that_the_model_has_seen_is_refused(cohort):
+    flags = cohort.predict_flags(
+        cohort.folder / "tiny.yaml", cohort.folder / "run_tiny", part="fold2"
+    )
+    with pytest.raises(InputError, match="which it has seen"):
+        main(flags)
+
+
+def test_nan_is_refused_and_nothing_is_left(cohort, tmp_path):
+    model = torch.load(cohort.folder / "run_tiny" / "model.pt", weights_only=True)
+    model["weights"] = {k: v * float("nan") for k, v in model["weights"].items()}
+    torch.save(model, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="no probability"):
+        main(cohort.predict_flags(cohort.folder / "tiny.yaml", tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_files_that_are_no_predictions(tmp_path):
+    path = tmp_path / "predictions.h5"
+    with pytest.raises(InputError, match="can't be read"):
+        open_predictions(path)
+    with h5py.File(path, "w") as file:
+        file.attrs["schema"] = "quorum-shard"
+    with pytest.raises(InputError, match="'quorum-shard'"):
+        open_predictions(path)
+
+
+def test_all_attributes_or_no_file(tmp_path):
+    with pytest.raises(ValueError, match="attributes"):
+        PredictionsWriter(tmp_path / "p.h5", {}, nodule_id=[], offsets_mm=[0], cube_vox=(2, 2, 2))

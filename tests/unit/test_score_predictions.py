@@ -1,0 +1,199 @@
+"""score_predictions: known answers, the same grid and region for readers and model."""
+
+import signal
+
+import h5py
+import numpy as np
+import pytest
+from model_factory import make_cohort
+from predict_cubes import main as predict
+from score_predictions import main
+from train_model import main as train
+
+from quorum.errors import InputError
+from quorum.scoring import readers_pairs, reference_masks, score_nodule
+from quorum.tables import read_table
+
+SHAPE = (20, 30, 30)
+
+
+def block(z, y, x, side=6):
+    """Return a cube of ones."""
+    mask = np.zeros(SHAPE, bool)
+    mask[z : z + side, y : y + side, x : x + side] = True
+    return mask
+
+
+def four_readers(masks):
+    """Return the masks as bits."""
+    return sum(mask.astype(np.uint8) << k for k, mask in enumerate(masks))
+
+
+def rows_by_pair(rows):
+    """Return rows by (offset, subject, reference)."""
+    return {(row["offset_mm"], row["subject"], row["reference"]): row for row in rows}
+
+
+@pytest.fixture
+def scored():
+    """Three readers agree; the fourth and the model are two voxels off in x."""
+    readers = four_readers([block(5, 10, 10)] * 3 + [block(5, 10, 12)])
+    references = reference_masks(readers, 4, latent=block(5, 10, 11))
+    predicted = {0.0: block(5, 10, 12), 4.0: np.zeros(SHAPE, bool)}
+    rows = score_nodule(predicted, references, coverage=np.ones(SHAPE, bool), spacing_mm=1.0)
+    return rows_by_pair(rows)
+
+
+def test_known_answers(scored):
+    row = scored[0.0, "model", "consensus"]
+    assert row["dice"] == pytest.approx(4 / 6)
+    assert row["iou"] == pytest.approx(4 / 8)
+    assert row["hd95_mm"] == pytest.approx(2)
+    assert row["volume_mm3"] == 216
+    assert row["volume_error_mm3"] == 0
+    assert scored[0.0, "model", "reader4"]["dice"] == 1
+    assert scored[0.0, "model", "reader4"]["assd_mm"] == 0
+    assert scored[0.0, "model", "latent"]["dice"] == pytest.approx(5 / 6)
+    assert scored[0.0, "reader4", "others4"]["dice"] == pytest.approx(4 / 6)
+    assert scored[0.0, "reader1", "reader2"]["dice"] == 1
+    # Without reader 1: two of three still agree, and reader 4 is alone.
+    assert scored[0.0, "model", "others1"]["dice"] == pytest.approx(4 / 6)
+
+
+def test_every_pair_is_there_once(scored):
+    names = [f"reader{k}" for k in range(1, 5)]
+    others = [f"others{k}" for k in range(1, 5)]
+    model = {(0.0, "model", name) for name in ["consensus", "latent", *names, *others]}
+    alone = {(0.0, f"reader{k}", f"others{k}") for k in range(1, 5)}
+    pairs = {(0.0, a, b) for a in names for b in names if a < b}
+    assert set(scored) == model | alone | pairs | {(4.0, "model", "consensus")}
+    assert readers_pairs(1) == []
+
+
+def test_an_empty_mask_is_dice_0_and_counted(scored):
+    row = scored[4.0, "model", "consensus"]
+    assert (row["dice"], row["iou"], row["is_empty"]) == (0, 0, True)
+    assert row["volume_error_mm3"] == -216
+    assert np.isnan(row["hd95_mm"])
+
+
+def test_only_covered_voxels_count_for_model_and_readers_and_their_border_is_no_surface():
+    readers = four_readers([block(0, 10, 10)] * 4)
+    coverage = np.zeros(SHAPE, bool)
+    coverage[2:, :, :13] = True
+    outside = block(0, 10, 10) | block(12, 20, 20)  # the second block is not covered
+    references = reference_masks(readers, 4)
+    row = rows_by_pair(score_nodule({0.0: outside}, references, coverage=coverage, spacing_mm=1.0))
+    assert row[0.0, "model", "consensus"]["dice"] == 1
+    assert row[0.0, "model", "consensus"]["volume_mm3"] == 4 * 6 * 3
+    smaller = block(0, 10, 10) & (np.arange(30) < 12)
+    cut = rows_by_pair(score_nodule({0.0: smaller}, references, coverage=coverage, spacing_mm=1.0))
+    # The model's cut at x = 12 is a real surface; the reference goes on beyond what is covered
+    # and has none there, so it is far away.
+    assert cut[0.0, "model", "consensus"]["hd95_mm"] > 0
+
+
+def test_scores_do_not_depend_on_where_the_nodule_lies():
+    found = []
+    for shift in (0, 7):
+        readers = four_readers([block(5, 3 + shift, 10, side) for side in (5, 6, 7, 8)])
+        predicted = {0.0: block(4, 3 + shift, 10, 7)}
+        references = reference_masks(readers, 4)
+        found.append(
+            score_nodule(predicted, references, coverage=np.ones(SHAPE, bool), spacing_mm=1.0)
+        )
+    assert found[0] == found[1]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A cohort with the predictions of a ball."""
+    handler = signal.getsignal(signal.SIGTERM)
+    cohort = make_cohort(tmp_path_factory.mktemp("cohort"))
+    plan, out = cohort.plan("ball", method="ball_oracle"), cohort.folder / "run"
+    train(cohort.train_flags(plan, out))
+    signal.signal(signal.SIGTERM, handler)
+    predict(cohort.predict_flags(plan, out))
+    return cohort
+
+
+def flags_of(cohort, predictions, out, consensus="majority"):
+    """Return the script's flags."""
+    return [
+        *("--predictions", str(predictions), "--shards", *cohort.shards),
+        *("--consensus", consensus, "--out-scores", str(out)),
+    ]
+
+
+def test_the_script_writes_a_row_for_every_nodule_and_pair(run, tmp_path):
+    out = tmp_path / "scores.csv"
+    main(flags_of(run, run.folder / "run" / "predictions.h5", out))
+    scores = read_table(out, "scores")
+    assert len(scores) == 4 * (10 + 10 + 1)  # nodules x (model, readers, offset of 4 mm)
+    assert scores.groupby("nodule_id").size().nunique() == 1
+    model = scores[(scores["subject"] == "model") & (scores["offset_mm"] == 0)]
+    assert model[model["reference"] == "latent"]["dice"].min() > 0.7
+    readers = scores[scores["subject"] != "model"]
+    assert readers["dice"].between(0.5, 1).all()
+    assert (readers["offset_mm"] == 0).all()
+
+
+@pytest.mark.parametrize("consensus", ["staple", "0.75", "reader2"])
+def test_other_consensus(run, tmp_path, consensus):
+    out = tmp_path / "scores.csv"
+    main(flags_of(run, run.folder / "run" / "predictions.h5", out, consensus))
+    scores = read_table(out, "scores").set_index(["offset_mm", "subject", "reference"])
+    consensus_dice = scores.loc[(0, "model", "consensus"), "dice"]
+    if consensus == "reader2":
+        assert (consensus_dice.values == scores.loc[(0, "model", "reader2"), "dice"].values).all()
+
+
+def test_predictions_of_another_cohort_kind_or_with_nan(run, tmp_path):
+    predictions = run.folder / "run" / "predictions.h5"
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(predictions.read_bytes())
+    with h5py.File(bad, "r+") as file:
+        file["probability"][1, 0] = np.nan
+    with pytest.raises(InputError, match="holds nan"):
+        main(flags_of(run, bad, tmp_path / "scores.csv"))
+    with h5py.File(bad, "r+") as file:
+        names = list(file["nodule_id"].asstr())
+        file["nodule_id"][0] = "feedbeef-feedbeef"
+    with pytest.raises(InputError, match="1 nodules that no shard has"):
+        main(flags_of(run, bad, tmp_path / "scores.csv"))
+    with h5py.File(bad, "r+") as file:
+        file["nodule_id"][0] = names[0]
+        file.attrs["data_kind"] = "scan"
+    with pytest.raises(InputError, match="scan predictions, phantom shards"):
+        main(flags_of(run, bad, tmp_path / "scores.csv"))
+    bad.write_bytes(predictions.read_bytes()[:4000])
+    with pytest.raises(InputError, match=r"bad\.h5"):
+        main(flags_of(run, bad, tmp_path / "scores.csv"))
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_an_unknown_consensus(run, tmp_path):
+    predictions = run.folder / "run" / "predictions.h5"
+    with pytest.raises(InputError, match="'majorty'"):
+        main(flags_of(run, predictions, tmp_path / "scores.csv", "majorty"))
+
+
+def test_masks_of_another_nodule_score_badly(run, tmp_path):
+    """Negative control: predictions shuffled between nodules, or moved by some voxels."""
+    predictions = run.folder / "run" / "predictions.h5"
+    means = {}
+    for name in ("right", "shuffled", "moved"):
+        bad = tmp_path / f"{name}.h5"
+        bad.write_bytes(predictions.read_bytes())
+        with h5py.File(bad, "r+") as file:
+            share = file["probability"][()]
+            if name == "shuffled":
+                file["probability"][...] = np.roll(share, 1, axis=0)
+            if name == "moved":
+                file["probability"][...] = np.roll(share, 4, axis=-1)
+        main(flags_of(run, bad, tmp_path / f"{name}.csv"))
+        scores = read_table(tmp_path / f"{name}.csv", "scores")
+        rows = scores[(scores["reference"] == "consensus") & (scores["offset_mm"] == 0)]
+        means[name] = rows["dice"].mean()
+    assert means["right"] > means["shuffled"] + 0.05
+    assert means["right"] > means["moved"] + 0.05
