@@ -35,7 +35,8 @@ from quorum.reader_masks import OutlineOffSlice
 from quorum.resampling import COVERAGE_RULE, IMAGE_KERNEL, MASK_RULE
 from quorum.scans import Dropped, choose_scan, scans_of
 from quorum.shard_schema import NO_DATA
-from quorum.shards import ShardWriter, common_kind
+from quorum.shard_writer import ShardWriter
+from quorum.shards import common_kind
 from quorum.staple import STAPLE_RULE
 from quorum.tables import check_table, read_table, write_table
 

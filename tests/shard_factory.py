@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 from quorum.consensus import TIE_RULE, level_mask
 from quorum.ratings import RATINGS
 from quorum.shard_schema import ATTRIBUTES, MAX_READERS
-from quorum.shards import ShardWriter
+from quorum.shard_writer import ShardWriter
 
 SHAPE = (40, 80, 80)
 

@@ -118,13 +118,25 @@ def reader_fields(nodule, native: NativeMasks) -> dict:
         "consensus_native_mm3": native.consensus_mm3(),
         "diameter_mm": float(nodule["diameter_mm"]),
         "num_readers": count,
-        "reader_status": (np.arange(MAX_READERS) < count).astype(np.uint8),
+        "reader_status": reader_status(nodule, count),
         "ratings": ratings,
         "nodule_id": str(nodule["nodule_id"]),
         "source_series_uid": str(nodule["series_uid"]),
         "patient_id": str(nodule["patient_id"]),
         "annotation_ids": " ".join(nodule["annotation_ids"]),
     }
+
+
+def reader_status(nodule, count: int) -> np.ndarray:
+    """Return what each reader of the series did, as the plan knows it: uint8 (8,).
+
+    Without reading sessions only those who marked the nodule are known.
+    """
+    known = nodule.get("reader_status")
+    known = list(known)[:MAX_READERS] if isinstance(known, list | np.ndarray) else []
+    status = (np.arange(MAX_READERS) < count).astype(np.uint8)
+    status[: len(known)] = known
+    return status
 
 
 def has_latent(scan: Scan) -> bool:

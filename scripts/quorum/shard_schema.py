@@ -1,6 +1,6 @@
 """The schema of a shard: every dataset and attribute, with its type, shape, unit and meaning.
 
-The same as a page: workflow/schemas/shard.md. Writer and reader: quorum/shards.py.
+The same as a page: workflow/schemas/shard.md. Writer: shard_writer.py; reader: shards.py.
 """
 
 from collections import namedtuple

@@ -1,4 +1,4 @@
-"""Shards: HDF5 files of cubes, their schema, a writer, and a reader that opens them lazily.
+"""Shards, HDF5 files of cubes, as one sequence of nodules that is opened lazily.
 
 Readable with plain h5py; built-in filters only (gzip, shuffle), one chunk a nodule:
 
@@ -15,7 +15,6 @@ Every dataset, its unit and meaning: shard_schema.py, and the page workflow/sche
 """
 
 import contextlib
-import json
 import os
 from pathlib import Path
 
@@ -23,91 +22,14 @@ import h5py
 import numpy as np
 
 from quorum.errors import InputError
-from quorum.ratings import RATINGS
 from quorum.shard_schema import (
-    ATTRIBUTES,
     COLUMNS,
-    CUBE,
-    DATA_KINDS,
     FIELDS,
     NO_DATA,
     SCHEMA,
     SCHEMA_VERSION,
     TEXT,
 )
-
-
-class ShardWriter:
-    """Writes the nodules of one shard, one after the other; use it as a context.
-
-    Parameters
-    ----------
-    path : str or Path
-        A temporary name; `quorum.files.write_whole` renames it when all is written.
-    attributes : dict
-        Every one of ATTRIBUTES; made_by is a dict and stored as JSON.
-    has_latent : bool
-        Whether the nodules carry a phantom's true surface.
-    """
-
-    def __init__(self, path, attributes: dict, *, has_latent: bool = False):
-        if sorted(attributes) != sorted(ATTRIBUTES):
-            raise ValueError(f"attributes {sorted(attributes)} are not {sorted(ATTRIBUTES)}")
-        if attributes["data_kind"] not in (*DATA_KINDS, NO_DATA):
-            raise ValueError(f"data_kind {attributes['data_kind']!r} is none of {DATA_KINDS}")
-        self.shape_vox = tuple(int(length) for length in attributes["shape_vox"])
-        self.fields = [field for field in FIELDS if field.name != "latent" or has_latent]
-        self.file = h5py.File(path, "w", libver=("earliest", "v110"), track_order=True)
-        self.file.attrs.update(schema=SCHEMA, schema_version=SCHEMA_VERSION)
-        for name, value in attributes.items():
-            is_json = name == "made_by"
-            self.file.attrs[name] = json.dumps(value, sort_keys=True) if is_json else value
-        self.file.attrs["rating_names"] = list(RATINGS)
-        self.file.attrs["axis_order"] = "z y x"
-        for field in self.fields:
-            self.make_dataset(field)
-
-    def make_dataset(self, field):
-        """Make one empty dataset, with its unit and meaning as attributes."""
-        shape = self.shape_vox if field.shape == CUBE else field.shape
-        filters = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
-        dataset = self.file.create_dataset(
-            field.name,
-            shape=(0, *shape),
-            maxshape=(None, *shape),
-            chunks=(1 if field.shape == CUBE else 256, *shape),
-            dtype=field.dtype,
-            **(filters if field.shape == CUBE else {}),
-        )
-        dataset.attrs.update(unit=field.unit, meaning=field.meaning)
-
-    def add(self, cube: dict):
-        """Append one nodule: a value for every field of the schema, by name.
-
-        Raises
-        ------
-        ValueError
-            When a field is missing, unknown or of another shape.
-        """
-        names = [field.name for field in self.fields]
-        if sorted(cube) != sorted(names):
-            raise ValueError(f"fields {sorted(set(cube) ^ set(names))} are missing or unknown")
-        for field in self.fields:
-            shape = self.shape_vox if field.shape == CUBE else field.shape
-            if np.shape(cube[field.name]) != shape:
-                raise ValueError(f"{field.name} is {np.shape(cube[field.name])}, not {shape}")
-        for field in self.fields:
-            dataset = self.file[field.name]
-            dataset.resize(len(dataset) + 1, axis=0)
-            dataset[-1] = cube[field.name]
-
-    def __enter__(self):
-        """Return the writer."""
-        return self
-
-    def __exit__(self, *error):
-        """Close the file."""
-        self.file.close()
 
 
 class CubeSet:
