@@ -13,6 +13,9 @@ import yaml
 
 from quorum.errors import InputError
 
+# A schema that no value fits: what no schema names is read as YAML.
+ANYTHING_ELSE = {"not": {}}
+NOTHING = ("null", "~", "")
 SCHEMAS = Path(__file__).resolve().parents[2] / "workflow" / "schemas"
 
 
@@ -52,6 +55,34 @@ def check_against(value, schema: dict, origin: str):
         f"{meaning} ({error.message})",
         "correct it (config/README.md lists every key with its values)",
     )
+
+
+def read_typed(value, schema: dict):
+    """Return a value with texts read as YAML wherever the schema wants something else.
+
+    Snakemake reads `--config block={key: 8}` as texts: `{"key": "8"}`. A text that isn't what the
+    schema wants either way is left as it is, for `check_against` to name it.
+    """
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        return {
+            key: read_typed(inner, known.get(key, ANYTHING_ELSE)) for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        items = schema.get("items", ANYTHING_ELSE)
+        value = [read_typed(member, items) for member in value]
+    if not isinstance(value, str):
+        return value
+    is_valid = jsonschema.Draft202012Validator(schema).is_valid
+    if value in NOTHING and is_valid(None):
+        return None
+    if is_valid(value):
+        return value
+    try:
+        typed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return typed if schema == ANYTHING_ELSE or is_valid(typed) else value
 
 
 def nearest_phrase(name: str, valid: list) -> str:

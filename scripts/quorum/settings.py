@@ -8,13 +8,25 @@ import json
 import os
 from pathlib import Path
 
-from quorum.closed_schema import SCHEMAS, check_against, load_yaml, merge, nearest_phrase
+from quorum.closed_schema import (
+    SCHEMAS,
+    check_against,
+    load_yaml,
+    merge,
+    nearest_phrase,
+    read_typed,
+)
 from quorum.errors import InputError
 from quorum.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "config" / "experiments"
 SERIES_RULES = {"phantom": "simulate_series", "local": "find_series"}
+
+
+def type_config(config: dict):
+    """Give values that the command line set the type that the schema wants, in place."""
+    config.update(read_typed(config, load_yaml(SCHEMAS / "config.schema.yaml")))
 
 
 def validate_config(config: dict):

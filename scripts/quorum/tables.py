@@ -168,7 +168,7 @@ def split_column(texts: pd.Series, column: dict, origin: str) -> pd.Series:
     """
     kind = LISTS[column["dtype"]]
     try:
-        lists = [[] if pd.isna(text) else [kind(member) for member in text.split()] for text in texts]
+        lists = [[kind(member) for member in text.split()] for text in texts.fillna("")]
     except ValueError as error:
         raise InputError(
             f"column {column['name']} of the table {origin} holds a wrong member ({error})",

@@ -3,10 +3,19 @@
 import re
 
 import pytest
+
 from quorum import code
 from quorum.errors import InputError
 
-SCRIPT = '"""Doc."""\nfrom quorum.helper import add\n\n\ndef run():\n    """Doc."""\n    return add(1)\n'
+SCRIPT = """\
+'''Doc.'''
+from quorum.helper import add
+
+
+def run():
+    '''Doc.'''
+    return add(1)
+"""
 HELPER = "def add(number):\n    return number + 1\n"
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 
 import pytest
+
 from quorum import __version__, command
 from quorum.errors import InputError
 

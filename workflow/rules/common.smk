@@ -6,6 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
+from quorum.annotation_settings import annotation_settings
 from quorum.code import code_digest
 from quorum.errors import InputError
 from quorum.locks import record_owner
@@ -14,13 +15,16 @@ from quorum.settings import (
     experiment_settings,
     refuse_other_results,
     source_settings,
+    type_config,
     validate_config,
 )
 
 try:
+    type_config(config)
     validate_config(config)
     refuse_other_results(config)
     SOURCE = source_settings(config)
+    MARKS = annotation_settings(config)
 except InputError as error:
     # One sentence; an exception would be shown with the place in this file that raised it.
     sys.exit(f"error: {error}")
@@ -32,6 +36,11 @@ def shard_plan(wildcards):
     """The nodules of one shard; behind the checkpoint, so that equal content reruns nothing."""
     checkpoints.plan_shards.get()
     return f"<results>/plan_shards/{wildcards.shard}.csv"
+
+
+def xml_table(name):
+    """A table of read_xml where the marks come from the XML, nothing elsewhere."""
+    return f"<results>/read_xml/{name}" if MARKS["source"] == "xml" else []
 
 
 def local_files(wildcards):

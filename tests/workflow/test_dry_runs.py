@@ -1,0 +1,46 @@
+"""Each configuration plans its whole DAG, without any profile."""
+
+import re
+
+from workflow_copy import planned_jobs, snakemake
+
+BOTH = {"extract_cubes", "check_series", "train_model", "score_predictions", "write_report"}
+
+
+def test_the_default_plans_the_phantom_source(project):
+    result = snakemake(project, "-n")
+    rules = {job.split(":")[0] for job in planned_jobs(result)}
+    assert BOTH | {"simulate_series"} <= rules
+    assert "find_series" not in rules
+    assert not (project / "results").exists()
+
+
+def test_the_sample_plans_the_local_source(project, tmp_path):
+    (tmp_path / "lidc-vois").mkdir()
+    flags = ("-n", "--configfile", "config/sample.yaml")
+    rules = {
+        job.split(":")[0]
+        for job in planned_jobs(snakemake(project, *flags, QUORUM_REAL_DATA=str(tmp_path)))
+    }
+    assert BOTH | {"find_series"} <= rules
+    assert "simulate_series" not in rules
+
+
+def test_the_sample_without_its_folder_is_refused(project):
+    result = snakemake(project, "-n", "--configfile", "config/sample.yaml", QUORUM_REAL_DATA="")
+    assert result.returncode != 0
+    assert "QUORUM_REAL_DATA, which is not set" in result.stdout
+
+
+def test_the_whole_collection_plans_one_job_a_shard(project, tmp_path):
+    flags = ("-n", "--configfile", "config/lidc.yaml", "--config")
+    result = snakemake(project, *flags, f"source={{kind: local, root: {tmp_path}}}")
+    assert len([job for job in planned_jobs(result) if job.startswith("extract_cubes:")]) == 32
+    assert re.search(r"^train_model +45$", result.stdout, re.M), "3 experiments, 5 folds, 3 seeds"
+
+
+def test_every_rule_is_listed_with_its_docstring(project):
+    result = snakemake(project, "--list-rules")
+    assert result.returncode == 0, result.stdout
+    for phrase in ("extract_cubes", "write_report"):
+        assert phrase in result.stdout
