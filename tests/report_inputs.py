@@ -8,24 +8,21 @@ the other tables hold invented rows in the tables' own schemas.
 """
 
 import json
-import sys
 from pathlib import Path
 
+import compare_experiments
 import numpy as np
 import pandas as pd
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import compare_experiments
 import score_predictions
 from shard_factory import make_shard
 
 from quorum.consensus import level_mask
 from quorum.predictions import PredictionsWriter
-from quorum.shards import RATINGS, open_shards
+from quorum.ratings import RATINGS
+from quorum.shards import open_shards
 from quorum.tables import load_schema, write_table
 
+ROOT = Path(__file__).resolve().parent.parent
 MADE_BY = {
     "script": "report_inputs",
     "code_digest": "0" * 16,

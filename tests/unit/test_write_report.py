@@ -313,13 +313,15 @@ def test_fair_difference_known_answer():
 
 
 def test_volume_bias_known_answer():
-    frame = pd.DataFrame({
-        "subject": ["consensus", "consensus", "consensus"],
-        "volume_native_mm3": [100.0, 300.0, 100.0],
-        "volume_grid_mm3": [110.0, 290.0, 900.0],
-        "diameter_mm": [10.0, 10.0, 10.0],
-        "is_truncated": [False, False, True],
-    })
+    frame = pd.DataFrame(
+        {
+            "subject": ["consensus", "consensus", "consensus"],
+            "volume_native_mm3": [100.0, 300.0, 100.0],
+            "volume_grid_mm3": [110.0, 290.0, 900.0],
+            "diameter_mm": [10.0, 10.0, 10.0],
+            "is_truncated": [False, False, True],
+        }
+    )
     row = next(r for r in volume_rows(frame) if r["subject"] == "consensus" and "over" in r["size"])
     assert row["num_masks"] == 2
     assert row["bias"] == pytest.approx(0.0)
@@ -396,11 +398,13 @@ def test_any_text_comes_back_whole_from_a_figure(words):
     figure = svg.Figure("f", words, words, svg.text(0, 0, words))
     root = ElementTree.fromstring(figure.standalone(""))
     name = "{http://www.w3.org/2000/svg}"
-    assert [root.find(f"{name}{tag}").text or "" for tag in ("title", "desc", "text")] == [words] * 3
+    found = [root.find(f"{name}{tag}").text or "" for tag in ("title", "desc", "text")]
+    assert found == [words] * 3
 
 
 def test_table_keeps_digits_in_its_file():
-    table = Table("t", "caption", [Column("a", "a", 2), Column("b", "b")], [{"a": 1 / 3, "b": "x,y"}])
+    columns = [Column("a", "a", 2), Column("b", "b")]
+    table = Table("t", "caption", columns, [{"a": 1 / 3, "b": "x,y"}])
     rows = list(csv.reader(io.StringIO(table.csv_text())))
     assert rows == [["a", "b"], [str(1 / 3), "x,y"]]
     assert table.cell(table.rows[0], table.columns[0]) == "0.33"

@@ -155,9 +155,7 @@ def intervals(name: str, title: str, rows: list, *, x_label: str) -> Figure:
         parts.append(svg.line(axes.left, y, svg.WIDTH - svg.MARGIN["right"], y, "grid"))
         parts.append(svg.text(axes.left - 10, y + 4, row["label"], "end", "word"))
         if np.isfinite(row["low"]) and np.isfinite(row["high"]):
-            parts.append(
-                svg.line(axes.x(row["low"]), y, axes.x(row["high"]), y, f"whisker {tone}")
-            )
+            parts.append(svg.line(axes.x(row["low"]), y, axes.x(row["high"]), y, f"whisker {tone}"))
         if np.isfinite(row["value"]):
             tip = f"{row['label']}: {interval_words(row)}"
             parts.append(svg.dot(axes.x(row["value"]), y, f"dot {tone}", tip, 5.5))

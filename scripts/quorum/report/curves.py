@@ -22,26 +22,18 @@ def run_figures(run: str, name: str, history) -> list:
     """Return the figures of one run: loss, and validation Dice where it was measured."""
     history = history.sort_values("step")
     figures = []
-    loss = history[history["loss"].notna()]
+    loss, dice = (history[history[c].notna()] for c in ("loss", "validation_dice"))
     if len(loss) > 1:
         steps, values = binned(loss["step"]), binned(loss["loss"])
-        series = [{"label": "loss", "x": list(steps), "y": list(values), "plain": True}]
-        figures.append(
-            charts.lines(f"{name}-loss", f"{run}: training loss", series, x_label="step", y_label="loss")
-        )
-    dice = history[history["validation_dice"].notna()]
+        series = {"label": "loss", "x": list(steps), "y": list(values), "plain": True}
+        words = {"x_label": "step", "y_label": "loss"}
+        figures.append(charts.lines(f"{name}-loss", f"{run}: training loss", [series], **words))
     if len(dice) > 1:
-        series = [{
-            "label": "validation Dice",
-            "x": dice["step"].astype(float).tolist(),
-            "y": dice["validation_dice"].astype(float).tolist(),
-        }]  # fmt: skip
-        figures.append(
-            charts.lines(
-                f"{name}-dice", f"{run}: Dice on the validation fold", series,
-                x_label="step", y_label="Dice",
-            )  # fmt: skip
-        )
+        x, y = (dice[c].astype(float).tolist() for c in ("step", "validation_dice"))
+        series = {"label": "validation Dice", "x": x, "y": y}
+        words = {"x_label": "step", "y_label": "Dice"}
+        title = f"{run}: Dice on the validation fold"
+        figures.append(charts.lines(f"{name}-dice", title, [series], **words))
     return figures
 
 
@@ -58,16 +50,16 @@ def curves_section(inputs) -> Section:
         name = f"curve-{one.experiment}-fold{one.fold}-seed{one.seed}".replace("_", "-")
         for figure in run_figures(one.label, name, mine):
             figures[figure.name] = figure
-        dice = mine["validation_dice"].dropna()
+        dice, loss = mine["validation_dice"].dropna(), mine["loss"].dropna()
         rows.append({
             "experiment": one.experiment,
             "fold": one.fold,
             "seed": one.seed,
             "steps": int(mine["step"].max()) if len(mine) else 0,
             "best_dice": float(dice.max()) if len(dice) else None,
-            "last_loss": float(mine["loss"].dropna().iloc[-1]) if mine["loss"].notna().any() else None,
+            "last_loss": float(loss.iloc[-1]) if len(loss) else None,
             "threshold": one.threshold,
-            "duration_s": float(mine["duration_s"].max()) if len(mine) else None,
+            "minutes": float(mine["duration_s"].sum()) / 60 if len(mine) else None,
         })  # fmt: skip
     columns = [
         Column("experiment", "experiment"),
@@ -76,6 +68,7 @@ def curves_section(inputs) -> Section:
         Column("steps", "steps", 0),
         Column("last_loss", "last loss", 3),
         Column("best_dice", "best validation Dice", 3),
+        Column("minutes", "minutes of steps", 1, "validation apart"),
         Column("threshold", "threshold", 2, "probability from which a voxel is inside"),
     ]
     tables = {"runs": Table("runs", "Every run", columns, rows)}

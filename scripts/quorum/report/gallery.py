@@ -217,9 +217,8 @@ def nodule_table(inputs, rows: list) -> Table:
         Column("readers_dice", "readers’ Dice", 3, "mean over pairs of readers, native grid"),
     ]
     for experiment in inputs.experiments:
-        columns.append(
-            Column(f"dice {experiment}", f"{experiment} Dice", 3, "against the consensus, 1 mm grid")
-        )
+        note = "against the consensus, on the cube's grid"
+        columns.append(Column(f"dice {experiment}", f"{experiment} Dice", 3, note))
     for experiment in inputs.experiments:
         note = "Dice of the model less the left-out reader's, against the majority of the others"
         columns.append(Column(f"difference {experiment}", f"{experiment} − reader", 3, note))

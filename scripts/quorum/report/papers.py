@@ -43,7 +43,7 @@ def our_rows(inputs) -> list:
 
 def readers_words(inputs) -> str:
     """Return how many readers marked the cohort's nodules."""
-    counts = sorted(set(int(n) for n in inputs.cubes.num_readers))
+    counts = sorted({int(n) for n in inputs.cubes.num_readers})
     return f"marked by {' or '.join(map(str, counts))} readers"
 
 
@@ -71,9 +71,7 @@ def note_words(inputs) -> str:
 
 def papers_section(inputs) -> Section:
     """Return the section with published figures."""
-    rows = [
-        {**row, "read": READ[row["read"]]} for row in inputs.published.get("segmentation", [])
-    ]
+    rows = [{**row, "read": READ[row["read"]]} for row in inputs.published.get("segmentation", [])]
     columns = [
         Column("method", "method"),
         Column("metric", "metric"),

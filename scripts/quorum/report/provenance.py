@@ -63,7 +63,8 @@ def benchmark_rows(folder: Path) -> list:
         rule = path.relative_to(folder).parts[0]
         with path.open(newline="") as stream:
             for row in csv.DictReader(stream, delimiter="\t"):
-                rules.setdefault(rule, []).append((float_of(row.get("s")), float_of(row.get("max_rss"))))
+                job = float_of(row.get("s")), float_of(row.get("max_rss"))
+                rules.setdefault(rule, []).append(job)
     rows = []
     for rule, jobs in rules.items():
         memory = [rss for _, rss in jobs if rss is not None]

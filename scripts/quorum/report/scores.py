@@ -184,7 +184,8 @@ def count_wins(inputs) -> dict:
     differences = fair_differences(inputs.scores)
     found = {}
     for experiment in inputs.experiments:
-        values = [one[experiment] for one in differences.values() if one.get(experiment) is not None]
+        values = [one.get(experiment) for one in differences.values()]
+        values = [value for value in values if value is not None]
         found[experiment] = {"closer": sum(v > 0 for v in values), "of": len(values)}
     return found
 

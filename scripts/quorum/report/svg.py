@@ -39,8 +39,8 @@ class Figure:
         """Return the root element for the page."""
         return Markup(
             '<svg class="chart" viewBox="0 0 {w:g} {h:g}" width="{w:g}" height="{h:g}" role="img" '
-            'aria-labelledby="figure-{n}-title figure-{n}-desc"><title id="figure-{n}-title">{t}</title>'
-            '<desc id="figure-{n}-desc">{d}</desc>{b}</svg>'
+            'aria-labelledby="figure-{n}-title figure-{n}-desc">'
+            '<title id="figure-{n}-title">{t}</title><desc id="figure-{n}-desc">{d}</desc>{b}</svg>'
         ).format(w=self.width, h=self.height, n=self.name, t=self.title, d=self.alt, b=self.body)
 
     def standalone(self, style: str) -> str:
@@ -155,10 +155,10 @@ def frame(axes: Axes, x_label: str, y_label: str, *, x_ticks=None, y_ticks=None)
     bottom = axes.y(axes.y_low)
     for value in y_ticks:
         parts.append(line(left, axes.y(value), right, axes.y(value), "grid"))
-        parts.append(text(left - 7, axes.y(value) + 4, f"{value:g}".replace("-", "−"), "end", "tick"))
+        parts.append(text(left - 7, axes.y(value) + 4, tick_words(value), "end", "tick"))
     for value in x_ticks:
         parts.append(line(axes.x(value), bottom, axes.x(value), bottom + 4, "axis"))
-        parts.append(text(axes.x(value), bottom + 17, f"{value:g}".replace("-", "−"), "middle", "tick"))
+        parts.append(text(axes.x(value), bottom + 17, tick_words(value), "middle", "tick"))
     parts.append(line(left, bottom, right, bottom, "axis"))
     parts.append(text((left + right) / 2, axes.height - 8, x_label, "middle", "label"))
     if y_label:
@@ -168,6 +168,11 @@ def frame(axes: Axes, x_label: str, y_label: str, *, x_ticks=None, y_ticks=None)
             element("text", escape(y_label), x=13, y=middle, transform=turn, class_="label middle")
         )
     return Markup("").join(parts)
+
+
+def tick_words(value: float) -> str:
+    """Return a tick's number as short as it can be."""
+    return f"{value:g}".replace("-", "−")
 
 
 def wrap(words: str, width: int) -> list:

@@ -90,9 +90,7 @@ def plain(value):
 
 def records(frame) -> list:
     """Return a DataFrame's rows as dicts of Python values."""
-    return [
-        {key: plain(value) for key, value in row.items()} for row in frame.to_dict("records")
-    ]
+    return [{key: plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 @dataclass(frozen=True)
