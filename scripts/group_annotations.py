@@ -5,10 +5,14 @@ Reads
     --slices       slices.parquet (schema: slices).
     --annotations  annotations.csv (schema: annotations).
     --contours     contours.parquet (schema: contours).
+    --sessions, --points   of read_xml, for the method by_reader (schemas: xml_sessions, points).
+    --overrides    config/overrides.csv, reviewed decisions for by_reader (schema: overrides).
 Writes
-    --out-nodules  nodules.csv, one row a nodule; pixels, mm (schema: nodules).
+    --out-nodules    nodules.csv, one row a nodule; pixels, mm (schema: nodules).
+    --out-decisions  decisions.csv, what by_reader joined, refused or dropped (schema:
+                     grouping_decisions); empty for the method pylidc.
 Method
-    pylidc's rule, exactly: annotations whose points come within a tolerance are one nodule; the
+    by_reader: scripts/quorum/reader_grouping.py states it. pylidc: pylidc's rule, exactly: annotations whose points come within a tolerance are one nodule; the
     tolerance starts at the slice thickness and shrinks by 0.9, down to 0.1, while any group of
     the series has more than four. Distances are in voxel indices and the tolerance in mm: pylidc
     compares indices against millimetres, and so does this. Groups of more than four that are
@@ -24,6 +28,12 @@ from quorum.command import LOG, log_counts, make_parser, provenance, run_command
 from quorum.errors import InputError
 from quorum.grouping import group_series, nodule_id, sort_ids, voxel_points
 from quorum.ratings import RATINGS
+from quorum.reader_nodules import (
+    DECISION_COLUMNS,
+    add_readers,
+    group_by_reader,
+    read_overrides,
+)
 from quorum.tables import read_table, write_table
 
 
@@ -106,25 +116,64 @@ def describe_ratings(groups) -> pd.DataFrame:
     return pd.DataFrame(ratings)
 
 
+def pylidc_nodules(annotations, contours, slices, series) -> tuple:
+    """Return the nodules by pylidc's rule, without knowledge of readers, and no decisions."""
+    labels, is_unresolved = group_all(annotations, contours, slices, series)
+    nodules = describe_nodules(annotations, labels, is_unresolved)
+    nodules = nodules.assign(reader_sessions=None, reader_status=None)
+    return nodules, pd.DataFrame(columns=DECISION_COLUMNS)
+
+
+def reader_nodules(annotations, contours, slices, series, *, args) -> tuple:
+    """Return the nodules by reader, and the decisions."""
+    overrides = read_overrides(args.overrides, annotations["annotation_id"])
+    joined, labels, is_unresolved, decisions = group_by_reader(
+        annotations, contours, slices, series, overrides=overrides
+    )
+    nodules = describe_nodules(joined, labels, is_unresolved)
+    sessions = read_table(args.sessions, "xml_sessions")
+    points = read_table(args.points, "points")
+    return add_readers(nodules, joined, sessions, points, series), decisions
+
+
+def log_nodules(annotations, nodules, decisions):
+    """Log how many annotations went into how many nodules of which size."""
+    joined = sum(name.count("+") for names in nodules["annotation_ids"] for name in names)
+    dropped = {
+        "outlined twice by one reader": int((decisions["decision"] == "outlined_twice").sum()),
+        "joined as a piece of another": joined,
+    }
+    grouped = int(nodules["num_annotations"].sum())
+    dropped = {reason: count for reason, count in dropped.items() if count}
+    log_counts("annotations grouped", came_in=len(annotations), dropped=dropped, went_out=grouped)
+    for size, count in nodules["num_annotations"].value_counts().sort_index().items():
+        LOG.info("nodules: %d with %d annotations", count, size)
+    unresolved = nodules.loc[nodules["is_unresolved"], "series_uid"].nunique()
+    LOG.info("nodules: %d series are unresolved", unresolved)
+
+
 def main(argv=None):
     """Read the tables, group each series' annotations, write the nodules."""
     parser = make_parser(__doc__)
     for name in ("--series", "--slices", "--annotations", "--contours", "--out-nodules"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--method", choices=["pylidc", "by_reader"], default="pylidc")
+    for name in ("--sessions", "--points", "--overrides", "--out-decisions"):
+        parser.add_argument(name, nargs="?")
     args = parser.parse_args(argv)
 
     series, slices = read_table(args.series, "series"), read_table(args.slices, "slices")
     annotations = read_table(args.annotations, "annotations")
-    contours = read_table(args.contours, "contours")
-    labels, is_unresolved = group_all(annotations, contours, slices, series)
-    nodules = describe_nodules(annotations, labels, is_unresolved)
-    grouped = int(nodules["num_annotations"].sum())
-    log_counts("annotations grouped", came_in=len(annotations), dropped={}, went_out=grouped)
-    for size, count in nodules["num_annotations"].value_counts().sort_index().items():
-        LOG.info("nodules: %d with %d annotations", count, size)
-    unresolved = nodules.loc[nodules["is_unresolved"], "series_uid"].nunique()
-    LOG.info("nodules: %d series keep a group of more than four", unresolved)
-    write_table(nodules, args.out_nodules, "nodules", provenance(__file__, args))
+    tables = annotations, read_table(args.contours, "contours"), slices, series
+    if args.method == "by_reader":
+        nodules, decisions = reader_nodules(*tables, args=args)
+    else:
+        nodules, decisions = pylidc_nodules(*tables)
+    log_nodules(annotations, nodules, decisions)
+    made_by = provenance(__file__, args)
+    if args.out_decisions:
+        write_table(decisions, args.out_decisions, "grouping_decisions", made_by)
+    write_table(nodules, args.out_nodules, "nodules", made_by)
 
 
 if __name__ == "__main__":

