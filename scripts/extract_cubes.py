@@ -30,7 +30,7 @@ from quorum.consensus import TIE_RULE
 from quorum.cubes import make_cube, outlines_of
 from quorum.errors import InputError
 from quorum.files import write_whole
-from quorum.outlines import outlines_by_annotation
+from quorum.outlines import outlines_by_annotation, pieces_of
 from quorum.reader_masks import OutlineOffSlice
 from quorum.resampling import COVERAGE_RULE, IMAGE_KERNEL, MASK_RULE
 from quorum.scans import Dropped, choose_scan, scans_of
@@ -61,7 +61,8 @@ def parse_args(argv=None):
 def read_contours(path, annotation_ids) -> dict:
     """Return the outlines of these annotations alone, by annotation_id."""
     try:
-        wanted = [("annotation_id", "in", sorted(annotation_ids) or [""])]
+        pieces = sorted({piece for name in annotation_ids for piece in pieces_of(name)})
+        wanted = [("annotation_id", "in", pieces or [""])]
         frame = pd.read_parquet(path, filters=wanted)
     except (OSError, ValueError) as error:
         raise InputError(

@@ -4,7 +4,7 @@ import numpy as np
 
 from quorum.errors import InputError
 from quorum.geometry import Axis, Geometry, cube_geometry, flip_array, to_place
-from quorum.outlines import Outline
+from quorum.outlines import Outline, pieces_of
 from quorum.ratings import RATINGS
 from quorum.reader_masks import (
     NativeMasks,
@@ -184,12 +184,13 @@ def outlines_of(nodule, outlines: dict) -> list:
     ids = list(nodule["annotation_ids"])
     if len(ids) > MAX_READERS:
         raise Dropped("too many annotations", f"{len(ids)}, and a shard holds {MAX_READERS}")
-    lacking = [name for name in ids if name not in outlines]
+    pieces = [pieces_of(name) for name in ids]
+    lacking = [name for names in pieces for name in names if name not in outlines]
     if lacking:
         raise InputError(
             f"the contours lack the annotations {', '.join(lacking)} of {nodule['nodule_id']}",
             "outlines of every annotation in the plan",
             "make plan and contours with the same configuration",
         )
-    own: list[list[Outline]] = [outlines[name] for name in ids]
+    own: list[list[Outline]] = [[o for name in names for o in outlines[name]] for names in pieces]
     return own
