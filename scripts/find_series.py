@@ -157,7 +157,7 @@ def main(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument("--series", required=True, help="list_series/series.csv")
     parser.add_argument("--root", required=True, help="folder of the image files")
-    parser.add_argument("--volumes", default="", help="CSV of volumes, relative to the root")
+    parser.add_argument("--volumes", nargs="?", default="", const="", help="CSV, below the root")
     parser.add_argument("--threads", type=int, default=2, help="files read at a time (default 2)")
     parser.add_argument("--out-files", required=True, help="files.csv")
     parser.add_argument("--out-unused", required=True, help="unused.csv")

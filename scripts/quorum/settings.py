@@ -112,7 +112,7 @@ def experiment_settings(config: dict, name: str) -> dict:
 def source_settings(config: dict) -> dict:
     """Return the source's kind, the rule that supplies its series, and its expanded root.
 
-    Only `source.root` expands an environment variable, and only `$QUORUM_REAL_DATA`.
+    A source of our own has the working folder as root: its paths are relative to that. Only `source.root` expands an environment variable, and only `$QUORUM_REAL_DATA`.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def source_settings(config: dict) -> dict:
                 "the folder of your own files",
                 "correct source.root in your config file",
             )
-    return {**source, "root": root, "rule": SERIES_RULES[kind]}
+    return {**source, "root": root or ".", "rule": SERIES_RULES[kind]}
 
 
 def results_owner(config: dict) -> dict:

@@ -154,6 +154,12 @@ def test_only_the_root_expands_the_folder_of_real_data(config, tmp_path, monkeyp
         settings.source_settings(config)
 
 
+def test_a_source_of_our_own_is_in_the_working_folder(config):
+    source = settings.source_settings(config)
+    assert (source["kind"], source["root"]) == ("phantom", ".")
+    assert source["rule"] == "simulate_series"
+
+
 @pytest.mark.parametrize(
     ("folder", "phrase"), [(None, "source.root is empty"), ("/nowhere/at/all", "is no folder")]
 )
