@@ -12,9 +12,9 @@ from quorum.phantom_latent import Latent
 # ASSUME: true surfaces scatter as the readers do: half are one reader's, half a level between 0.3
 # and 0.7 of the vote smoothed by 0.8 mm (FACTS: readers agree to a Dice of 0.77 by pairs)
 READER_SHARE, LEVELS, VOTE_SMOOTHING_MM = 0.5, (0.3, 0.7), 0.8
-# ASSUME: of the nodules within 15 mm of a wall 60 % touch it, of the others 50 % touch a vessel
+# ASSUME: of the nodules within 15 mm of a wall 45 % touch it, of the others 50 % touch a vessel
 # (juxta-pleural and juxta-vascular nodules are the hard half of LIDC-IDRI)
-WALL_SHARE, VESSEL_SHARE, WALL_REACH_MM = 0.6, 0.5, 15.0
+WALL_SHARE, VESSEL_SHARE, WALL_REACH_MM = 0.45, 0.5, 15.0
 # ASSUME: attenuation by texture rating 1 (ground glass) to 5 (solid): shell and core [HU]
 # (LIDC's scale; ground glass is about -650 to -450 HU, solid tissue 0 to 60 HU)
 SHELL_HU = {1: (-640, -540), 2: (-560, -430), 3: (-480, -330), 4: (-90, 0), 5: (15, 55)}
