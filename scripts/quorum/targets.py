@@ -44,11 +44,11 @@ def make_target(name: str, readers, staple, num_readers, drawn):
         bits = torch.stack([reader_bits(readers, head.expand(len(readers))) for head in heads], 1)
         has_reader = (heads[None] < num_readers[:, None]).float()
         return bits.float(), has_reader[:, :, None, None, None]
-    share = count_bits(readers) / num_readers[:, None, None, None].float()
+    counts, total = count_bits(readers), num_readers[:, None, None, None].float()
     if name == "majority":
         # ASSUME: half of the readers is a majority (2 of 4), as in quorum.consensus.
-        share = (share >= HALF).float()
-    return share[:, None], ones
+        return counts.ge_(HALF * total)[:, None], ones
+    return counts.div_(total)[:, None], ones
 
 
 def reader_bits(readers, which):
@@ -58,7 +58,5 @@ def reader_bits(readers, which):
 
 def count_bits(readers):
     """Return how many readers outlined each voxel: float32, the shape of `readers`."""
-    # The usual population count in three steps: pairs, nibbles, bytes.
-    pairs = readers - ((readers >> 1) & 0x55)
-    nibbles = (pairs & 0x33) + ((pairs >> 2) & 0x33)
-    return ((nibbles + (nibbles >> 4)) & 0x0F).float()
+    counts = torch.tensor([float(byte.bit_count()) for byte in range(256)], device=readers.device)
+    return counts.index_select(0, readers.reshape(-1).int()).view(readers.shape)
