@@ -144,6 +144,27 @@ def source_settings(config: dict) -> dict:
     return {**source, "root": root or ".", "rule": SERIES_RULES[kind]}
 
 
+def fill_in_path(config: dict, path: str) -> str:
+    """Return a path with `<results>` and the like filled in from the block `pathvars`.
+
+    Raises
+    ------
+    InputError
+        When path variables name each other in a circle.
+    """
+    pathvars = config["pathvars"]
+    for _ in range(len(pathvars) + 1):
+        for name, value in pathvars.items():
+            path = path.replace(f"<{name}>", value)
+    if any(f"<{name}>" in path for name in pathvars):
+        raise InputError(
+            f"the path variables name each other in a circle ({pathvars})",
+            "paths",
+            "correct the block pathvars",
+        )
+    return path
+
+
 def results_owner(config: dict) -> dict:
     """Return what a results folder is bound to: the source's kind, root and list of volumes."""
     return {key: config["source"][key] for key in ("kind", "root", "volumes")}
@@ -151,7 +172,7 @@ def results_owner(config: dict) -> dict:
 
 def refuse_other_results(config: dict):
     """Raise an InputError when the results folder was made from another source."""
-    marker = Path(config["pathvars"]["results"], "source.json")
+    marker = Path(fill_in_path(config, "<results>/source.json"))
     if not marker.is_file():
         return
     try:
@@ -173,6 +194,6 @@ def refuse_other_results(config: dict):
 
 def claim_results(config: dict):
     """Write down which source the results folder belongs to."""
-    marker = Path(config["pathvars"]["results"], "source.json")
+    marker = Path(fill_in_path(config, "<results>/source.json"))
     with write_whole(marker) as temporary:
         temporary.write_text(json.dumps(results_owner(config), indent=1) + "\n")

@@ -169,6 +169,15 @@ def test_a_local_source_without_its_folder_is_refused(config, folder, phrase):
         settings.source_settings(config)
 
 
+def test_path_variables_are_filled_in(config):
+    config["pathvars"]["results"] = "/tmp/other"
+    path = settings.fill_in_path(config, "<benchmarks>/{shard}.tsv")
+    assert path == "/tmp/other/benchmarks/{shard}.tsv"
+    config["pathvars"]["results"] = "<logs>"
+    with pytest.raises(InputError, match="in a circle"):
+        settings.fill_in_path(config, "<benchmarks>")
+
+
 def test_results_of_another_source_are_refused(config, tmp_path):
     config["pathvars"]["results"] = str(tmp_path / "results")
     settings.refuse_other_results(config)

@@ -61,6 +61,14 @@ def test_a_shell_block_has_one_flag_a_line_and_each_flag_once(name):
 
 
 @pytest.mark.parametrize("name", sorted(BODIES))
+def test_a_path_variable_in_params_is_filled_in(name):
+    """Snakemake fills them in everywhere but there, and `<` is a redirection to the shell."""
+    params = re.search(r"^    params:\n(.*?)^    \w", BODIES[name], re.M | re.S).group(1)
+    for line in params.splitlines():
+        assert "<" not in line or "whole_path(" in line, line
+
+
+@pytest.mark.parametrize("name", sorted(BODIES))
 def test_flags_of_the_rule_are_flags_of_the_script(name):
     source = (ROOT / "scripts" / f"{name}.py").read_text()
     for flag in re.findall(r'^        " (--[a-z-]+)', BODIES[name], re.M):

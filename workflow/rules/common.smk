@@ -13,6 +13,7 @@ from quorum.locks import record_owner
 from quorum.settings import (
     claim_results,
     experiment_settings,
+    fill_in_path,
     refuse_other_results,
     source_settings,
     type_config,
@@ -30,6 +31,11 @@ except InputError as error:
     sys.exit(f"error: {error}")
 
 SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
+
+
+def whole_path(path):
+    """A path for `params`, where Snakemake fills in wildcards but no path variables."""
+    return fill_in_path(config, path)
 
 
 def shard_plan(wildcards):

@@ -54,7 +54,7 @@ rule train_model:
     params:
         code=run_code("train_model"),
         num_folds=config["split_patients"]["num_folds"],
-        checkpoints="<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}",
+        checkpoints=whole_path("<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}"),
     shell:
         "python scripts/train_model.py"
         " --plan {input.plan}"

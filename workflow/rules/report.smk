@@ -46,7 +46,7 @@ rule write_report:
             {block: config[block] for block in config if block != "pathvars"},
             sort_keys=True,
         ),
-        benchmarks="<benchmarks>",
+        benchmarks=whole_path("<benchmarks>"),
     shell:
         "python scripts/write_report.py"
         " --series {input.series}"
