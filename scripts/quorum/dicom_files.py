@@ -126,8 +126,12 @@ def read_headers(path, name: str) -> list:
             else:
                 check_pixel_bytes(stream, header)
             if "PerFrameFunctionalGroupsSequence" in header:
-                frames = range(len(header.PerFrameFunctionalGroupsSequence))
-                return [slice_header(header, name, frame) for frame in frames]
+                count = len(header.PerFrameFunctionalGroupsSequence)
+                if count != int(header.get("NumberOfFrames") or 1):
+                    raise ValueError(f"{count} frames described, {header.NumberOfFrames} claimed")
+                return [slice_header(header, name, frame) for frame in range(count)]
+            if int(header.get("NumberOfFrames") or 1) > 1:
+                raise ValueError("several frames, and none of them is described")
             return [slice_header(header, name, None)]
         except UNREADABLE as error:
             raise BadFile("unreadable", f"{type(error).__name__}: {error}") from error
@@ -158,7 +162,7 @@ def parse_header(stream, path, tags) -> Dataset:
         if not syntax:
             raise BadFile("unreadable", "the header names no transfer syntax")
         if syntax == DeflatedExplicitVRLittleEndian:
-            check_inflated_size(path, 144 + meta.FileMetaInformationGroupLength)
+            check_inflated_size(path)
         return pydicom.dcmread(
             stream, stop_before_pixels=True, specific_tags=tags, defer_size=DEFERRED_BYTES
         )

@@ -17,13 +17,16 @@ MAX_FRAMES = 10_000
 MAX_FRAGMENTS = 100_000
 
 
-def check_inflated_size(path, start: int):
-    """Raise BadFile when a file deflated from byte `start` on has no end, or grows beyond bounds.
+def check_inflated_size(path):
+    """Raise BadFile when a deflated file's data has no end, or grows beyond bounds.
 
     Takes 1 MB of memory to find out.
     """
     with open(path, "rb") as stream:
-        stream.seek(start)
+        stream.seek(132)
+        pydicom.filereader.read_dataset(
+            stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2
+        )
         inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
         while not inflater.eof:
             block = inflater.unconsumed_tail or stream.read(1 << 16)

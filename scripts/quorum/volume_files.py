@@ -1,6 +1,9 @@
 """Volumes of HU in .mhd, .nii, .nii.gz or .nrrd: their geometry, and boxes of their voxels."""
 
+import gzip
 import math
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,12 +85,31 @@ def read_volume_header(path) -> VolumeHeader:
 
 def check_whole(path, header: VolumeHeader):
     """Raise BadFile when the voxels of a volume are not all there: reads it once, wholly."""
+    path = Path(path)
     try:
+        if path.name.endswith((".nii", ".nii.gz")):
+            check_nifti_bytes(path, math.prod(header.shape_zyx))
         image = sitk.ReadImage(str(path))
-    except (RuntimeError, MemoryError) as error:
+    except (EOFError, OSError, RuntimeError, MemoryError, struct.error, zlib.error) as error:
         raise BadFile("truncated", itk_message(error)) from error
     if image.GetSize()[::-1] != header.shape_zyx:
         raise BadFile("truncated", f"{image.GetSize()[::-1]} of {header.shape_zyx} voxels")
+
+
+def check_nifti_bytes(path: Path, num_voxels: int):
+    """Raise BadFile when a NIfTI-1 file is shorter than its header says; ITK reads on as zeros."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as stream:
+        head = stream.read(352)
+        order = "<" if struct.unpack_from("<i", head, 0)[0] == 348 else ">"
+        bits = struct.unpack_from(f"{order}h", head, 72)[0]
+        start = struct.unpack_from(f"{order}f", head, 108)[0]
+        expected, found = int(start) + num_voxels * bits // 8, len(head)
+        while found < expected and (block := stream.read(min(1 << 20, expected - found))):
+            found += len(block)
+        while stream.read(1 << 20) and found <= MAX_VOLUME_BYTES:  # to the checksum at the end
+            found += 1 << 20
+    if found < expected:
+        raise BadFile("truncated", f"{found} of {expected} bytes are there")
 
 
 def check_data_file(path: Path):
