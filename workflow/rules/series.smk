@@ -57,6 +57,8 @@ rule find_series:
         "<benchmarks>/find_series/find_series.tsv"
     conda:
         "../../envs/quorum.yaml"
+    # 1,700 headers a second of one core: 244,000 files in 2.5 minutes, more from a slow disk, whose
+    # waits the threads share. 236 MB with 1,064 files, a row takes under 1 kB.
     threads: 2
     resources:
         mem_mb=1500,
@@ -93,6 +95,8 @@ rule check_series:
         "<benchmarks>/check_series/{shard}.tsv"
     conda:
         "../../envs/quorum.yaml"
+    # 1,000 DICOM headers a second; 399 series of volumes in 9 s and 341 MB. A whole compressed
+    # volume is read once: 0.4 GB for the largest series.
     threads: 1
     resources:
         mem_mb=1500,
