@@ -40,6 +40,7 @@ from quorum.shards import common_kind
 from quorum.staple import STAPLE_RULE
 from quorum.tables import check_table, read_table, write_table
 
+ROWS_AT_ONCE = 1024
 NODULES_AT_ONCE = 8  # a cube is about 3 MB before compression
 
 
@@ -59,12 +60,25 @@ def parse_args(argv=None):
 
 
 def read_contours(path, annotation_ids) -> dict:
-    """Return the outlines of these annotations alone, by annotation_id."""
+    """Return the outlines of these annotations alone, by annotation_id.
+
+    Read a few rows at a time: the whole table with its lists of points would take more memory
+    than everything else here.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    pieces = sorted({piece for name in annotation_ids for piece in pieces_of(name)})
     try:
-        pieces = sorted({piece for name in annotation_ids for piece in pieces_of(name)})
-        wanted = [("annotation_id", "in", pieces or [""])]
-        frame = pd.read_parquet(path, filters=wanted)
-    except (OSError, ValueError) as error:
+        with pq.ParquetFile(path) as file:
+            found = [file.schema_arrow.empty_table()]
+            for rows in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
+                names = rows.column("annotation_id")
+                is_wanted = pc.is_in(names, value_set=pa.array(pieces, names.type))
+                found.append(pa.Table.from_batches([rows]).filter(is_wanted))
+        frame = pa.concat_tables(found).to_pandas()
+    except (OSError, KeyError, pa.ArrowException) as error:
         raise InputError(
             f"the table {path} can't be read ({str(error).splitlines()[0]})",
             "contours.parquet",

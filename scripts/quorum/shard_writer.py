@@ -1,5 +1,6 @@
 """Writes a shard: the arrays one nodule after the other, the small columns at the end."""
 
+import io
 import json
 
 import h5py
@@ -21,6 +22,9 @@ from quorum.shard_schema import (
 class ShardWriter:
     """Writes the nodules of one shard, one after the other; use it as a context.
 
+    The file is put together in memory, compressed, and written at the end by Python: on a full
+    disk HDF5 goes on for long, then crashes the process, where Python raises an OSError.
+
     Parameters
     ----------
     path : str or Path
@@ -38,7 +42,8 @@ class ShardWriter:
             raise ValueError(f"data_kind {attributes['data_kind']!r} is none of {DATA_KINDS}")
         self.shape_vox = tuple(int(length) for length in attributes["shape_vox"])
         self.fields = [field for field in FIELDS if field.name != "latent" or has_latent]
-        self.file = h5py.File(path, "w", libver=("earliest", "v110"))
+        self.path, self.content = path, io.BytesIO()
+        self.file = h5py.File(self.content, "w", libver=("earliest", "v110"))
         self.file.attrs.update(schema=SCHEMA, schema_version=SCHEMA_VERSION)
         for name, value in attributes.items():
             is_json = name == "made_by"
@@ -106,9 +111,12 @@ class ShardWriter:
         return self
 
     def __exit__(self, kind, *_):
-        """Write the small columns, unless something went wrong, and close the file."""
+        """Write the small columns and the file, unless something went wrong."""
         try:
             if kind is None:
                 self.write_columns()
         finally:
             self.file.close()
+        if kind is None:
+            with open(self.path, "wb") as stream:
+                stream.write(self.content.getbuffer())
