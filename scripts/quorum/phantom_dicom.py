@@ -121,6 +121,6 @@ def write_slice(
 
 
 def decimal(value) -> str:
-    """Return a number as a DICOM decimal string (16 characters), exactly where that is enough."""
+    """Return a number below 1e5 as a DICOM decimal string (16 characters), to 1e-8 at least."""
     text = repr(float(value))
-    return text if len(text) <= 16 else f"{float(value):.10g}"
+    return text if len(text) <= 16 else repr(round(float(value), 8))

@@ -161,11 +161,25 @@ def fine_share(mask: np.ndarray, z_mm: np.ndarray) -> tuple:
     steps = np.repeat((high - low) / count, count)
     fine = np.repeat(mask, count, axis=0).astype(np.float32)
     smooth = ndimage.gaussian_filter(fine, (0.35 * count, 0.7, 0.7), mode="nearest", truncate=3)
-    # The level that keeps the volume, so that small nodules don't fade.
-    wanted = min(int(fine.sum()), smooth.size - 1)
-    level = np.partition(smooth.ravel(), smooth.size - wanted)[smooth.size - wanted]
-    # The steepest slope of an edge smoothed by 0.7 pixels is 0.57 a pixel.
-    return np.clip((smooth - level) / 0.57 + 0.5, 0, 1), planes, steps
+    return soft_cut(smooth, float(fine.sum())), planes, steps
+
+
+def soft_cut(smooth: np.ndarray, wanted: float) -> np.ndarray:
+    """Return a smoothed mask with edges one pixel wide, at the level that keeps its volume.
+
+    Parameters
+    ----------
+    smooth : float32 array
+        A mask smoothed by 0.7 pixels: its edges' steepest slope is 0.57 a pixel.
+    wanted : float
+        Sum of the result; small nodules would fade at a fixed level.
+    """
+    low, high = 0.0, float(smooth.max())
+    for _ in range(16):
+        level = (low + high) / 2
+        share = np.clip((smooth / level - 1) * (0.5 / 0.57) + 0.5, 0, 1)
+        low, high = (low, level) if share.sum() < wanted else (level, high)
+    return share
 
 
 def average_over_slices(fine, plane_mm, step_mm, raster: Raster, z_mm) -> np.ndarray:
