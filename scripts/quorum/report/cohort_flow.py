@@ -53,11 +53,13 @@ def scored_steps(inputs) -> list:
         part == "test" and nodule not in scored
         for part, nodule in zip(part_of, cubes.nodule_id, strict=True)
     )
-    steps = [step("outside of the locked test part", len(cubes), num_test, "split_patients")]
+    steps = [step("outside of the locked test part", len(cubes), num_test, "not predicted")]
     left = steps[0]["num_out"]
     rest = left - len(scored & set(cubes.nodule_id))
-    note = "run_folds says which folds are scored"
-    return [*steps, step("in a fold that is scored", left, rest, note)]
+    note = "folds that trained or validated only"
+    steps.append(step("in a fold that is scored", left, rest, note))
+    # Nothing is lost here: these nodules serve another purpose.
+    return [{**one, "verb": "set aside"} for one in steps]
 
 
 def words(reason) -> str:
@@ -80,7 +82,7 @@ def flow_figure(steps: list) -> Figure:
         tone = "" if one["num_dropped"] else "faded"
         parts.append(svg.line(middle, y + height, middle, y + height + down, "arrow"))
         parts.append(svg.line(middle, joint, LEFT + BOX_WIDTH + GAP, joint, f"arrow {tone}"))
-        words = f"{one['num_dropped']:,} dropped"
+        words = f"{one['num_dropped']:,} {one.get('verb', 'dropped')}"
         parts.append(side_box(joint - side_height / 2, words, reason, tone))
         y += height + down
         is_last = index == len(steps) - 1
@@ -89,7 +91,9 @@ def flow_figure(steps: list) -> Figure:
         parts.append(box(y, label, lines, "box strong" if is_last else "box"))
         height = box_height(lines)
     alt = f"{num_first} groups of annotations. " + " ".join(
-        f"{one['criterion']}: {one['num_dropped']} dropped, {one['num_out']} left." for one in steps
+        f"{one['criterion']}: {one['num_dropped']} {one.get('verb', 'dropped')}, "
+        f"{one['num_out']} left."
+        for one in steps
     )
     body = Markup("").join(parts)
     width = LEFT + BOX_WIDTH + GAP + SIDE_WIDTH + LEFT

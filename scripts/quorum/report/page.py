@@ -67,10 +67,17 @@ def overview(inputs, assets: str) -> dict:
         "methods": inputs.methods,
         "folds": sorted({run.fold for run in inputs.predictions}),
         "seeds": sorted({run.seed for run in inputs.predictions}),
+        "readers_dice": readers_dice(inputs.agreement),
         "coverage_rows": [name for name in inputs.experiments if uses_coverage(inputs, name)],
         "max_spacing_mm": max_spacing(inputs.cubes),
         "num_folds": inputs.settings.get("split_patients", {}).get("num_folds"),
     }
+
+
+def readers_dice(agreement) -> float | None:
+    """Return the mean Dice of one reader against the majority of the others, native grid."""
+    values = agreement.loc[agreement["kind"] == "against_others", "dice"].dropna()
+    return float(values.mean()) if len(values) else None
 
 
 def uses_coverage(inputs, experiment: str) -> bool:

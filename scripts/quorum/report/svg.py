@@ -143,7 +143,10 @@ def number(value, digits: int = 3) -> str:
         return "–"
     if isinstance(value, int):
         return f"{value:,}".replace("-", "−")
-    return f"{value:,.{digits}f}".replace("-", "−")
+    words = f"{value:,.{digits}f}"
+    # A small negative number rounds to zero, which has no sign.
+    words = words.lstrip("-") if not words.strip("-0.,") else words
+    return words.replace("-", "−")
 
 
 def frame(axes: Axes, x_label: str, y_label: str, *, x_ticks=None, y_ticks=None) -> Markup:

@@ -112,7 +112,7 @@ def picture(image, coverage, view: View) -> bytes:
         left = index * (view.field_vox + GAP_MM) * scale
         canvas[:, left : left + side] = shown
     stream = io.BytesIO()
-    Image.fromarray(canvas).save(stream, "WEBP", quality=QUALITY, method=3)
+    Image.fromarray(canvas).save(stream, "WEBP", quality=QUALITY, method=1)
     return stream.getvalue()
 
 
