@@ -28,6 +28,7 @@ import signal
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -49,9 +50,10 @@ HISTORY = ("step", "epoch", "loss", "learning_rate", "validation_dice", "duratio
 
 
 def fit_network(plan, args, *, cubes, parts):
-    """Train a network; return the model's own part, the history's rows and notes, or None.
+    """Train a network; return the model's own part, history rows, notes, checkpoints' folder.
 
-    None means that the run was told to end and goes on from its checkpoint another time.
+    Where there is nothing to write, the exit status: 75 when the run was told to end and goes on
+    from its checkpoint another time, 0 in a process that is not the first.
     """
     from quorum.evaluation import best_threshold
     from quorum.training import Run, fit
@@ -76,8 +78,8 @@ def fit_network(plan, args, *, cubes, parts):
         LOG.info("going on after step %d", state["step"])
     run = Run(settings, args.seed, train=train, validation=validation, folder=folder, state=state)
     fit(run, devices=args.devices, nodes=args.nodes)
-    if run.is_terminated:
-        return None
+    if run.is_terminated or run.global_rank:
+        return EXIT_TEMPORARY if run.is_terminated else 0
     best = run.state["best"]
     run.network.load_state_dict(best["weights"])
     threshold, dice = best_threshold(run.network.eval(), validation, settings, THRESHOLDS)
@@ -98,7 +100,8 @@ def fit_numbers(plan, args, *, cubes, parts):
     numbers = fit_baseline(method, cases)
     LOG.info("%s: %s", method, json.dumps(numbers))
     found = {"numbers": numbers, "threshold": 0.5, "validation_dice": float("nan")}
-    return found, [], {"num_parameters": len(numbers) - 1, "num_steps": 0}, None
+    num_fitted = sum(np.size(value) for value in numbers.values()) - 1  # training_dice apart
+    return found, [], {"num_parameters": num_fitted, "num_steps": 0}, None
 
 
 def parse_args(argv):
@@ -135,9 +138,9 @@ def main(argv=None):
         LOG.info("%s: %d nodules (%s)", name, len(chosen), ", ".join(parts[name]))
     fit_method = fit_network if plan["settings"]["method"] == "network" else fit_numbers
     fitted = fit_method(plan, args, cubes=cubes, parts=indices)
-    if fitted is None:
-        LOG.info("ended by SIGTERM after a checkpoint; run again to go on")
-        return EXIT_TEMPORARY
+    if isinstance(fitted, int):
+        LOG.info("nothing to write; ended by SIGTERM, run again to go on" if fitted else "done")
+        return fitted
     found, rows, notes, folder = fitted
     run = {"experiment": plan["name"], "fold": args.fold, "seed": args.seed}
     shared = {**run, "data_kind": cubes.data_kind}

@@ -3,7 +3,8 @@
     threshold           HU threshold, the component at the click, inside a radius
     ball                a ball of the training nodules' median diameter at the click
     ball_oracle         a ball of the nodule's own diameter at its own centre: it is told the answer
-    coverage_ellipsoid  an ellipsoid in the covered box, scaled; no HU, no click
+    coverage_ellipsoid  an ellipsoid at the covered box's centre, its axes a linear function of the
+                        box's sides; no HU, no click
     coverage_threshold  a HU threshold inside such an ellipsoid
 
 The last two measure what cut-out volumes give away by where they end.
@@ -18,9 +19,10 @@ from scipy import ndimage
 THRESHOLDS_HU = np.arange(-800, 1, 50)
 # ASSUME: candidates for the radius that a component may reach, percentiles of training radii.
 RADIUS_PERCENTILES = (50, 75, 90, 97)
-# ASSUME: candidates for an ellipsoid's axes as shares of the covered box's.
-FACTORS = np.arange(0.3, 1.2001, 0.05)
+# ASSUME: candidates for an ellipsoid's axes as shares of the extent that the box's sides predict.
+FACTORS = np.linspace(0.5, 1.5, 21)
 SEARCH_MM = 3.0
+SMALLEST_AXIS_VOX = 1.0
 
 
 @dataclass
@@ -63,8 +65,8 @@ def fit_baseline(method: str, cases: list) -> dict:
 
     Returns
     -------
-    dict of float
-        With `training_dice`.
+    dict
+        Numbers by name, `training_dice` among them.
     """
     numbers = FITS[method](cases)
     dice = [dice_of(apply_baseline(method, numbers, case), case.reference) for case in cases]
@@ -121,10 +123,44 @@ def click_component(case: Case, threshold_hu: float, radius_mm: float) -> np.nda
     return mask
 
 
-def box_radius(case: Case) -> np.ndarray:
-    """Return the distance from the covered box's centre in units of its half axes: (z, y, x)."""
+def box_radius(case: Case, coefficients) -> np.ndarray:
+    """Return the distance from the covered box's centre in units of the ellipsoid's half axes.
+
+    Parameters
+    ----------
+    case : Case
+    coefficients : float (4, 3)
+        Of `fit_axes`.
+
+    Returns
+    -------
+    float (z, y, x)
+    """
     lower, upper = np.asarray(case.box, float)
-    return np.sqrt(distance_squared(case.image.shape, (lower + upper - 1) / 2, (upper - lower) / 2))
+    axes = np.maximum(np.append(1.0, upper - lower) @ coefficients, SMALLEST_AXIS_VOX)
+    return np.sqrt(distance_squared(case.image.shape, (lower + upper - 1) / 2, axes / 2))
+
+
+def fit_axes(cases) -> np.ndarray:
+    """Return the least squares of nodules' extents on the sides of their covered boxes.
+
+    A cut-out's slices end where the nodule does, and its rows and columns some 20 mm farther
+    out: one factor for all axes would not see what its sides give away.
+
+    Returns
+    -------
+    float (4, 3)
+        Row 0: constants; rows 1 to 3: by the box's side in z, y, x. Columns: extent in z, y, x.
+        All voxels.
+    """
+    sides, extents = [], []
+    for case in cases:
+        at = np.argwhere(case.reference)
+        if len(at):
+            lower, upper = np.asarray(case.box, float)
+            sides.append(np.append(1.0, upper - lower))
+            extents.append(at.max(0) - at.min(0) + 1.0)
+    return np.linalg.lstsq(np.array(sides), np.array(extents), rcond=None)[0]
 
 
 def fit_threshold(cases) -> dict:
@@ -144,12 +180,12 @@ def fit_ball(cases) -> dict:
     return {"diameter_mm": float(np.median([case.diameter_mm for case in cases]))}
 
 
-def ellipsoid_dice(case: Case, thresholds) -> np.ndarray:
-    """Return the Dice of every ellipsoid and threshold: float (factors, thresholds).
+def ellipsoid_dice(case: Case, coefficients, thresholds) -> np.ndarray:
+    """Return the Dice of every factor and threshold: float (factors, thresholds).
 
     One histogram over (distance, HU) gives them all.
     """
-    radius, hu = box_radius(case)[case.coverage], case.image[case.coverage]
+    radius, hu = box_radius(case, coefficients)[case.coverage], case.image[case.coverage]
     inside = case.reference[case.coverage]
     rows = np.searchsorted(FACTORS, radius, side="left")
     columns = np.searchsorted(thresholds, hu, side="right")
@@ -166,15 +202,21 @@ def ellipsoid_dice(case: Case, thresholds) -> np.ndarray:
 
 
 def fit_ellipsoid(cases, thresholds=(-32768,)) -> dict:
-    """Return the factor, and the threshold where several are offered, with the best mean Dice."""
-    dice = np.nanmean([ellipsoid_dice(case, np.array(thresholds)) for case in cases], axis=0)
+    """Return the axes, and factor and threshold (where several are offered) of the best Dice."""
+    coefficients, offered = fit_axes(cases), np.array(thresholds)
+    dice = np.nanmean([ellipsoid_dice(case, coefficients, offered) for case in cases], axis=0)
     row, column = np.unravel_index(np.argmax(dice), dice.shape)
-    return {"factor": float(FACTORS[row]), "threshold_hu": float(thresholds[column])}
+    return {
+        "axes": coefficients.tolist(),
+        "factor": float(FACTORS[row]),
+        "threshold_hu": float(thresholds[column]),
+    }
 
 
 def ellipsoid_mask(case: Case, numbers: dict) -> np.ndarray:
-    """Return the scaled ellipsoid in the covered box, above the threshold: bool (z, y, x)."""
-    return (box_radius(case) <= numbers["factor"]) & (case.image >= numbers["threshold_hu"])
+    """Return the scaled ellipsoid, above the threshold: bool (z, y, x)."""
+    radius = box_radius(case, np.array(numbers["axes"]))
+    return (radius <= numbers["factor"]) & (case.image >= numbers["threshold_hu"])
 
 
 FITS = {

@@ -7,7 +7,6 @@ functions of that number, and the state between steps is kept by quorum.checkpoi
 
 import functools
 import logging
-import math
 import signal
 import time
 import warnings
@@ -24,35 +23,12 @@ from quorum.errors import InputError
 from quorum.evaluation import mean_dice
 from quorum.losses import total_loss
 from quorum.networks import build_network
+from quorum.optimizers import learning_rate, make_optimizer
 from quorum.plans import training_crop
 from quorum.targets import make_target, num_heads
 
 LOG = logging.getLogger("quorum")
 HALF = 0.5
-
-
-def learning_rate(settings: dict, step: int) -> float:
-    """Return the learning rate of a step (counted from 0): warm-up, then the schedule."""
-    highest, schedule = settings["optimizer"]["learning_rate"], settings["schedule"]
-    warmup = min(schedule["warmup_steps"], settings["max_steps"] // 2)
-    if step < warmup:
-        return highest * (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1, settings["max_steps"] - warmup)
-    if schedule["name"] == "cosine":
-        return highest * 0.5 * (1 + math.cos(math.pi * done))
-    if schedule["name"] == "polynomial":
-        # ASSUME: the exponent 0.9 (Isensee 2021, 10.1038/s41592-020-01008-z).
-        return highest * (1 - done) ** 0.9
-    return highest
-
-
-def make_optimizer(settings: dict, parameters):
-    """Return the optimizer that the settings name; its learning rate is set at each step."""
-    block = settings["optimizer"]
-    options = {"lr": block["learning_rate"], "weight_decay": block["weight_decay"]}
-    if block["name"] == "sgd":
-        return torch.optim.SGD(parameters, momentum=0.99, nesterov=True, **options)
-    return torch.optim.AdamW(parameters, **options)
 
 
 def make_network(settings: dict, seed: int):
@@ -208,6 +184,9 @@ class Run(lightning.LightningModule):
         step, last = self.state["step"], self.state["step"] == self.settings["max_steps"]
         if step % self.settings["validate_every_steps"] == 0 or last:
             self.validate()
+        # Told to one process is told to all: none may wait for another that has ended.
+        decide = self.trainer.strategy.reduce_boolean_decision
+        self.is_terminated = decide(self.is_terminated, all=False)
         is_due = step % self.settings["checkpoint_every_steps"] == 0
         is_validated = self.state["history"][-1][4] is not None
         if (is_due or is_validated or self.is_terminated) and self.global_rank == 0:
@@ -274,14 +253,16 @@ def fit(run: Run, *, devices: int = 1, nodes: int = 1):
     """Train until the last step, an early stop, or SIGTERM; a finished run is left as it is."""
     if run.state["step"] >= run.settings["max_steps"] or run.is_stalled():
         return
-    on_slurm = SLURMEnvironment.detect()
-    plugin = SLURMEnvironment(auto_requeue=False) if on_slurm else LightningEnvironment()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # The loader hands out numbers, so workers would only cost time.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # Snakemake's executor starts the job's processes; a machine that has srun changes nothing.
         warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+        # Lightning's own use of torch, nothing of ours.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        on_slurm = SLURMEnvironment.detect()
+        plugin = SLURMEnvironment(auto_requeue=False) if on_slurm else LightningEnvironment()
         trainer = lightning.Trainer(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=devices,

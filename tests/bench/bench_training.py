@@ -28,9 +28,10 @@ from shard_factory import make_shard  # noqa: E402
 from quorum.batches import cut_batch, draw_batch, load_store  # noqa: E402
 from quorum.closed_schema import load_yaml  # noqa: E402
 from quorum.losses import total_loss  # noqa: E402
+from quorum.optimizers import make_optimizer  # noqa: E402
 from quorum.shards import open_shards  # noqa: E402
 from quorum.targets import make_target  # noqa: E402
-from quorum.training import make_network, make_optimizer  # noqa: E402
+from quorum.training import make_network  # noqa: E402
 
 
 def timed(rounds, *tasks):

@@ -15,6 +15,7 @@ from quorum.baselines import (
     click_component,
     dice_of,
     ellipsoid_dice,
+    fit_axes,
     fit_baseline,
 )
 
@@ -27,8 +28,9 @@ def make_case(radius=6.0, click=CENTER, box=((0, 0, 0), SHAPE), image=None):
     truth = ball_mask(SHAPE, CENTER, radius)
     image = np.where(truth, -100, -800).astype(np.int16) if image is None else image
     coverage = np.zeros(SHAPE, bool)
+    box = np.array(box, int)
     coverage[tuple(slice(a, b) for a, b in zip(*box, strict=True))] = True
-    return Case(image, coverage, np.array(box), np.array(click), CENTER, 2 * radius, 1.0, truth)
+    return Case(image, coverage, box, np.array(click), CENTER, 2 * radius, 1.0, truth)
 
 
 def test_a_ball_has_its_volume_and_its_dice_is_known():
@@ -67,21 +69,37 @@ def test_the_radius_bounds_the_component():
     assert np.array_equal(click_component(case, -400, 5), ball_mask(SHAPE, CENTER, 5))
 
 
+WHOLE_BOX = np.vstack([np.zeros(3), np.eye(3)])  # axes = the box's sides
+
+
 def test_an_ellipsoid_touches_its_box():
-    case = make_case(box=((4, 10, 5), (16, 30, 35)))
-    radius = box_radius(case)
+    radius = box_radius(make_case(box=((4, 10, 5), (16, 30, 35))), WHOLE_BOX)
     inside = np.argwhere(radius <= 1)
     assert inside.min(0).tolist() == [4, 10, 5]
     assert inside.max(0).tolist() == [15, 29, 34]
     assert (radius <= 1).sum() == pytest.approx(np.pi / 6 * 12 * 20 * 30, rel=0.03)
 
 
+def boxed(radius, margin, image=None):
+    """Return a ball in a box that ends with it in z and a margin farther out in y and x."""
+    reach = np.array([radius, radius + margin, radius + margin])
+    return make_case(radius, box=(CENTER + 0.5 - reach, CENTER + 0.5 + reach), image=image)
+
+
+def test_axes_follow_what_the_sides_give_away():
+    cases = [boxed(radius, margin) for radius in (4.0, 5.0, 6.0, 7.0) for margin in (6.0, 8.0)]
+    coefficients = fit_axes(cases)
+    for case in cases:
+        sides = np.append(1.0, case.box[1] - case.box[0])
+        assert sides @ coefficients == pytest.approx([case.diameter_mm] * 3, abs=0.6)
+    numbers = fit_baseline("coverage_ellipsoid", cases)
+    assert numbers["training_dice"] > 0.9
+
+
 def test_the_ellipsoid_looks_at_no_hu_and_the_threshold_does():
-    box = ((3, 13, 13), (17, 27, 27))
     noise = np.random.default_rng(0).integers(-1000, 400, SHAPE).astype(np.int16)
-    plain, noisy = make_case(6, box=box), make_case(6, box=box, image=noise)
+    plain, noisy = boxed(6.0, 7.0), boxed(6.0, 7.0, image=noise)
     numbers = fit_baseline("coverage_ellipsoid", [plain])
-    assert numbers["factor"] == pytest.approx(12 / 14, abs=0.06)
     assert numbers["training_dice"] > 0.9
     masks = [apply_baseline("coverage_ellipsoid", numbers, case) for case in (plain, noisy)]
     assert np.array_equal(*masks)
@@ -99,9 +117,9 @@ def test_the_table_of_dice_is_that_of_the_masks(seed):
     image = generator.integers(-1000, 400, SHAPE).astype(np.int16)
     case = make_case(6, box=((3, 10, 10), (17, 30, 28)), image=image)
     case.reference &= case.coverage
-    table = ellipsoid_dice(case, THRESHOLDS_HU)
+    table = ellipsoid_dice(case, WHOLE_BOX, THRESHOLDS_HU)
     row, column = generator.integers(len(FACTORS)), generator.integers(len(THRESHOLDS_HU))
-    numbers = {"factor": FACTORS[row], "threshold_hu": THRESHOLDS_HU[column]}
+    numbers = {"axes": WHOLE_BOX, "factor": FACTORS[row], "threshold_hu": THRESHOLDS_HU[column]}
     mask = apply_baseline("coverage_threshold", numbers, case)
     assert table[row, column] == pytest.approx(dice_of(mask, case.reference))
 
@@ -110,6 +128,7 @@ def test_the_table_of_dice_is_that_of_the_masks(seed):
 def test_nothing_is_drawn_where_nothing_is_covered(method):
     case = make_case(6, box=((0, 0, 0), (20, 20, 40)))
     numbers = {"threshold_hu": -400, "radius_mm": 30, "diameter_mm": 12, "factor": 1.0}
+    numbers["axes"] = WHOLE_BOX
     mask = apply_baseline(method, numbers, case)
     assert mask.any()
     assert not mask[:, 20:].any()

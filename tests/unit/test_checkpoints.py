@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -73,10 +74,18 @@ def test_removal_leaves_other_runs_alone(tmp_path):
 
 
 def start(root, flags, log):
-    """Start train_model as a process of its own."""
+    """Start train_model in a group of its own, in a shell as its rule does."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(root / "scripts" / "train_model.py"), *flags]
-    return subprocess.Popen(command, stderr=log, stdout=log, env=environment, cwd=log.name + ".d")
+    command = shlex.join([sys.executable, str(root / "scripts" / "train_model.py"), *flags])
+    line = f"set -euo pipefail; trap '' TERM; {command} 2>&1 | tee {log.name}.tee"
+    return subprocess.Popen(
+        ["bash", "-c", line],
+        stdout=log,
+        stderr=log,
+        env=environment,
+        cwd=f"{log.name}.d",
+        start_new_session=True,
+    )
 
 
 def wait_for_step(folder, step, process):
@@ -100,7 +109,7 @@ def run_interrupted(root, flags, out, interruptions):
             process = start(root, flags, log)
             if step is not None:
                 wait_for_step(out / "checkpoints", step, process)
-                process.send_signal(number_of_signal)
+                os.killpg(process.pid, number_of_signal)
             codes.append(process.wait(timeout=180))
         assert not any((out / f"run{number}.log.d").iterdir()), "something was left in the cwd"
     return codes

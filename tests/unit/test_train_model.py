@@ -15,8 +15,8 @@ from train_model import main
 
 from quorum.errors import InputError
 from quorum.models import read_model
+from quorum.optimizers import learning_rate
 from quorum.tables import read_table
-from quorum.training import learning_rate
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ rule train_model:
         num_folds=config["split_patients"]["num_folds"],
         checkpoints=whole_path("<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}"),
     shell:
+        "trap '' TERM; "  # Python alone takes SIGTERM: it writes a checkpoint, tee stays to the end
         "python scripts/train_model.py"
         " --plan {input.plan}"
         " --splits {input.splits}"
