@@ -103,6 +103,17 @@ def test_cut_outs_are_optimistic_and_get_no_verdict(cut_out):
     assert "PHANTOM" not in page
 
 
+def test_whole_scans_get_their_rows_and_no_banner(tmp_path):
+    _, report, _ = written(tmp_path, num_nodules=6, data_kind="scan")
+    page = page_of(report)
+    assert 'class="banner' not in page
+    assert "closer to the others than the reader left out (mean over readers) on" in page
+    assert set(read_csv(report, "papers").query("source == 'this run'")["metric"]) == {
+        "Dice",
+        "IoU",
+    }
+
+
 def test_rows_stand_in_the_order_of_the_configuration(phantom):
     assert list(read_csv(phantom[1], "side-by-side")["experiment"]) == ["threshold", "unet3d"]
     # The network is the better one in these inputs, and still comes second.

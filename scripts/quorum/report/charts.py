@@ -52,12 +52,21 @@ def histogram(name: str, title: str, values, *, label: str, num_bins: int = 25) 
     return Figure(name, title, f"Histogram of {label}: {words}.", Markup("").join(parts))
 
 
-def scatter(name: str, title: str, points, *, x_label: str, y_label: str) -> Figure:
-    """Return dots of (x, y, tooltip); y in [0, 1]."""
+def scatter(name: str, title: str, points, *, x_label: str, y_label: str, **choices) -> Figure:
+    """Return dots of (x, y, tooltip); y in [0, 1].
+
+    Parameters
+    ----------
+    choices : bool
+        `is_square` True: x in [0, 1] too, with a line where both are equal.
+    """
     points = [p for p in points if np.isfinite(p[0]) and np.isfinite(p[1])]
-    high = max([p[0] for p in points], default=1.0)
-    axes = Axes(0.0, float(high) * 1.03, 0.0, 1.0)
+    is_square = choices.get("is_square", False)
+    high = 1.0 if is_square else 1.03 * max([p[0] for p in points], default=1.0)
+    axes = Axes(0.0, float(high), 0.0, 1.0)
     parts = [svg.frame(axes, x_label, y_label)]
+    if is_square:
+        parts.append(svg.line(axes.x(0), axes.y(0), axes.x(1), axes.y(1), "mark"))
     for x, y, tip in points:
         parts.append(svg.dot(axes.x(x), axes.y(y), "dot faint c0", tip, radius=3.0))
     alt = f"{y_label} against {x_label} for {len(points)} nodules."

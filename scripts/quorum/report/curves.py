@@ -18,38 +18,47 @@ def binned(values, num_bins: int = MAX_POINTS) -> np.ndarray:
     return sums / np.diff(edges)
 
 
-def run_figures(run: str, name: str, history) -> list:
-    """Return the figures of one run: loss, and validation Dice where it was measured."""
-    history = history.sort_values("step")
-    figures = []
-    loss, dice = (history[history[c].notna()] for c in ("loss", "validation_dice"))
-    if len(loss) > 1:
-        steps, values = binned(loss["step"]), binned(loss["loss"])
-        series = {"label": "loss", "x": list(steps), "y": list(values), "plain": True}
-        words = {"x_label": "step", "y_label": "loss"}
-        figures.append(charts.lines(f"{name}-loss", f"{run}: training loss", [series], **words))
-    if len(dice) > 1:
-        x, y = (dice[c].astype(float).tolist() for c in ("step", "validation_dice"))
-        series = {"label": "validation Dice", "x": x, "y": y}
-        words = {"x_label": "step", "y_label": "Dice"}
-        title = f"{run}: Dice on the validation fold"
-        figures.append(charts.lines(f"{name}-dice", title, [series], **words))
-    return figures
+def experiment_figures(experiment: str, runs: list, history) -> list:
+    """Return an experiment's curves, a line a run: loss, and Dice on the validation fold."""
+    losses, dices = [], []
+    for run in runs:
+        mine = run_history(history, run).sort_values("step")
+        label = f"fold {run.fold}, seed {run.seed}"
+        loss, dice = (mine[mine[c].notna()] for c in ("loss", "validation_dice"))
+        if len(loss) > 1:
+            x, y = list(binned(loss["step"])), list(binned(loss["loss"]))
+            losses.append({"label": label, "x": x, "y": y, "plain": True})
+        if len(dice) > 1:
+            x, y = (dice[c].astype(float).tolist() for c in ("step", "validation_dice"))
+            dices.append({"label": label, "x": x, "y": y})
+    kinds = (
+        ("loss", losses, f"{experiment}: training loss", "loss"),
+        ("dice", dices, f"{experiment}: validation fold", "Dice at probability 0.5"),
+    )
+    name = f"curve-{experiment}".replace("_", "-")
+    return [
+        charts.lines(f"{name}-{kind}", title, series, x_label="step", y_label=label)
+        for kind, series, title, label in kinds
+        if series
+    ]
+
+
+def run_history(history, run):
+    """Return one run's rows."""
+    is_mine = (history["experiment"] == run.experiment) & (history["fold"] == run.fold)
+    return history[is_mine & (history["seed"] == run.seed)]
 
 
 def curves_section(inputs) -> Section:
     """Return the section on training: curves of runs that have them, a row for every run."""
     figures, rows = {}, []
     history = inputs.histories
-    for one in inputs.predictions:
-        mine = history[
-            (history["experiment"] == one.experiment)
-            & (history["fold"] == one.fold)
-            & (history["seed"] == one.seed)
-        ]
-        name = f"curve-{one.experiment}-fold{one.fold}-seed{one.seed}".replace("_", "-")
-        for figure in run_figures(one.label, name, mine):
+    for experiment in inputs.experiments:
+        runs = [run for run in inputs.predictions if run.experiment == experiment]
+        for figure in experiment_figures(experiment, runs, history):
             figures[figure.name] = figure
+    for one in inputs.predictions:
+        mine = run_history(history, one)
         dice, loss = mine["validation_dice"].dropna(), mine["loss"].dropna()
         rows.append({
             "experiment": one.experiment,

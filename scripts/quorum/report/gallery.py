@@ -45,30 +45,36 @@ def model_scores(scores) -> dict:
     return found
 
 
-def fair_differences(scores) -> dict:
-    """Return each nodule's mean of model Dice less reader Dice against the same others.
+def fair_pairs(scores):
+    """Return each nodule's Dice of model and of the readers left out, against the same others.
 
     For every reader left out, model and reader are compared with the majority of the others;
-    the differences are averaged over the readers.
+    both are averaged over the readers, folds and seeds.
 
     Returns
     -------
-    dict
-        nodule_id to experiment to difference.
+    DataFrame
+        Index (nodule_id, experiment); columns model, reader.
     """
-    if not len(scores):
-        return {}
     rows = central_rows(scores)
     others = rows[rows["reference"].str.startswith("others")]
     keys = ["experiment", "fold", "seed", "nodule_id", "reference"]
     model = others[others["subject"] == "model"][[*keys, "dice"]]
     reader = others[others["subject"] == "reader" + others["reference"].str[6:]][[*keys, "dice"]]
-    both = model.merge(reader, on=keys, suffixes=("_model", "_reader"))
-    both["difference"] = both["dice_model"] - both["dice_reader"]
+    both = model.rename(columns={"dice": "model"}).merge(
+        reader.rename(columns={"dice": "reader"}), on=keys
+    )
+    both = both[both[["model", "reader"]].notna().all(axis=1)]
+    return both.groupby(["nodule_id", "experiment"])[["model", "reader"]].mean()
+
+
+def fair_differences(scores) -> dict:
+    """Return each nodule's model Dice less reader Dice against the same others, by experiment."""
+    if not len(scores):
+        return {}
+    pairs = fair_pairs(scores)
     found = {}
-    for (nodule, experiment), value in (
-        both.groupby(["nodule_id", "experiment"])["difference"].mean().items()
-    ):
+    for (nodule, experiment), value in (pairs["model"] - pairs["reader"]).items():
         found.setdefault(nodule, {})[experiment] = plain(value)
     return found
 

@@ -14,12 +14,13 @@ SPELLED = {
 def our_rows(inputs) -> list:
     """Return this run's rows in the columns of the papers, protocol spelled out.
 
-    Phantoms are simulated images: they get no row.
+    Phantoms are simulated images: they get no row. Baselines get one where there is no network.
     """
     if inputs.data_kind not in ("scan", "cut_out"):
         return []
-    rows = []
-    for experiment in inputs.experiments:
+    rows, methods = [], inputs.methods
+    networks = [name for name in inputs.experiments if methods[name] == "network"]
+    for experiment in networks or inputs.experiments:
         for metric in ("dice", "iou"):
             row = headline(inputs.summary, experiment, metric, "consensus")
             if row is None:
@@ -28,7 +29,7 @@ def our_rows(inputs) -> list:
                 "method": f"Quorum, {experiment}",
                 "metric": {"dice": "Dice", "iou": "IoU"}[metric],
                 "value": row["value"],
-                "spread": f"95 % interval {number(row['low'])} to {number(row['high'])}",
+                "spread_interval": f"{number(row['low'])} to {number(row['high'])} (95 %)",
                 "nodules": f"{row['num_nodules']} of {row['num_patients']} patients",
                 "readers": readers_words(inputs),
                 "consensus": consensus_words(inputs),
@@ -69,6 +70,11 @@ def note_words(inputs) -> str:
     return words
 
 
+def spread_words(spread) -> str | None:
+    """Return a published standard deviation in words."""
+    return None if spread is None else f"± {spread:g}"
+
+
 def papers_section(inputs) -> Section:
     """Return the section with published figures."""
     rows = [{**row, "read": READ[row["read"]]} for row in inputs.published.get("segmentation", [])]
@@ -76,7 +82,7 @@ def papers_section(inputs) -> Section:
         Column("method", "method"),
         Column("metric", "metric"),
         Column("value", "value", 4),
-        Column("spread", "± or interval", 4),
+        Column("spread_interval", "± or interval"),
         Column("nodules", "nodules"),
         Column("readers", "readers"),
         Column("consensus", "consensus"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from quorum.report.tabular import Column, Section, Table, records
+from quorum.report.tabular import SHORTEST, Column, Section, Table, records
 
 LARGE_MM = 8.0
 
@@ -70,8 +70,8 @@ def quality_section(inputs) -> Section:
             Column("check", "check"),
             Column("scope", "scope"),
             Column("result", "result"),
-            Column("value", "value", 4),
-            Column("limit", "limit", 4),
+            Column("value", "value", SHORTEST),
+            Column("limit", "limit", SHORTEST),
             Column("detail", "detail"),
         ], check_rows),
         "findings": findings_table(inputs),

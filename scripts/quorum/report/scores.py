@@ -3,7 +3,7 @@
 import numpy as np
 
 from quorum.report import charts
-from quorum.report.gallery import fair_differences, model_scores
+from quorum.report.gallery import fair_differences, fair_pairs, model_scores
 from quorum.report.svg import number
 from quorum.report.tabular import Column, Section, Table, plain, records
 
@@ -118,6 +118,41 @@ def spread_figure(inputs):
     )
 
 
+def paired_figure(inputs):
+    """Return the shown experiment's Dice against the readers' Dice, a dot a nodule."""
+    shown, points = inputs.shown_experiment, []
+    if len(inputs.scores):
+        for (nodule, experiment), row in fair_pairs(inputs.scores).iterrows():
+            if experiment == shown:
+                words = f"{nodule}: reader {row['reader']:.3f}, model {row['model']:.3f}"
+                points.append((float(row["reader"]), float(row["model"]), words))
+    return charts.scatter(
+        "paired",
+        f"{shown} and readers, a dot a nodule",
+        points,
+        x_label="Dice of the reader left out",
+        y_label=f"Dice of {shown}",
+        is_square=True,
+    )
+
+
+def size_figure(inputs):
+    """Return the shown experiment's Dice against the nodule's diameter."""
+    shown, points = inputs.shown_experiment, []
+    diameters = dict(zip(inputs.nodules["nodule_id"], inputs.nodules["diameter_mm"], strict=True))
+    for nodule, one in model_scores(inputs.scores).items():
+        dice = one.get(shown, {}).get("dice")
+        if dice is not None:
+            points.append((float(diameters[nodule]), dice, f"{nodule}: {dice:.3f}"))
+    return charts.scatter(
+        "dice-diameter",
+        f"{shown} by size",
+        points,
+        x_label="mean diameter, mm",
+        y_label="Dice against the consensus",
+    )
+
+
 def side_by_side_table(rows: list) -> Table:
     """Return models and readers against the same reference, with intervals."""
     columns = [
@@ -199,6 +234,8 @@ def scores_section(inputs) -> Section:
         "difference": difference_figure(rows),
         "offsets": offsets_figure(inputs),
         "spread": spread_figure(inputs),
+        "paired": paired_figure(inputs),
+        "size": size_figure(inputs),
     }
     model = inputs.scores[inputs.scores["subject"] == "model"]
     values = {
@@ -207,7 +244,6 @@ def scores_section(inputs) -> Section:
         "num_nodules": int(inputs.scores["nodule_id"].nunique()),
         "num_patients": int(inputs.scores["patient_id"].nunique()),
         "num_truncated": int(model.loc[model["is_truncated"].astype(bool), "nodule_id"].nunique()),
-        "num_empty": int(model.loc[model["is_empty"].astype(bool), "nodule_id"].nunique()),
         "has_latent": inputs.cubes.has_latent,
         "wins": count_wins(inputs),
         "offsets": sorted({float(v) for v in inputs.scores["offset_mm"].dropna()}),

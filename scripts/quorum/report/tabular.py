@@ -5,7 +5,9 @@ import io
 import math
 from dataclasses import dataclass, field
 
-from quorum.report.svg import number
+from quorum.report.svg import number, tick_words
+
+SHORTEST = -1
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Column:
     label : str
         Heading, with the unit.
     digits : int or None
-        Decimals shown; None: text. The CSV file keeps the whole number.
+        Decimals shown; None: text; SHORTEST: as many as needed, at most four digits. The CSV file
+        keeps the whole number.
     note : str
         Meaning, shown on hovering and read out.
     link : str
@@ -53,6 +56,8 @@ class Table:
         value = row.get(column.key)
         if is_missing(value):
             return "–"
+        if column.digits == SHORTEST:
+            return tick_words(float(f"{value:.4g}"))
         if column.is_number and not isinstance(value, str):
             return number(int(value) if column.digits == 0 else float(value), column.digits)
         return str(value)
