@@ -12,8 +12,10 @@ Writes
     --out-decisions  decisions.csv, what by_reader joined, refused or dropped (schema:
                      grouping_decisions); empty for the method pylidc.
 Method
-    by_reader: scripts/quorum/reader_grouping.py states it. pylidc: pylidc's rule, exactly: annotations whose points come within a tolerance are one nodule; the
-    tolerance starts at the slice thickness and shrinks by 0.9, down to 0.1, while any group of
+    by_reader: at most one annotation a reader, distances in mm; stated at the top of
+    scripts/quorum/reader_grouping.py.
+    pylidc: its rule, exactly: annotations whose points come within a tolerance are one nodule;
+    the tolerance starts at the slice thickness and shrinks by 0.9, down to 0.1, while any group of
     the series has more than four. Distances are in voxel indices and the tolerance in mm: pylidc
     compares indices against millimetres, and so does this. Groups of more than four that are
     left are kept, and every nodule of their series is marked is_unresolved.
@@ -29,12 +31,11 @@ from quorum.errors import InputError
 from quorum.grouping import group_series, nodule_id, sort_ids, voxel_points
 from quorum.ratings import RATINGS
 from quorum.reader_nodules import (
-    DECISION_COLUMNS,
     add_readers,
     group_by_reader,
     read_overrides,
 )
-from quorum.tables import read_table, write_table
+from quorum.tables import column_names, read_table, write_table
 
 
 def group_all(annotations, contours, slices, series) -> tuple:
@@ -121,7 +122,7 @@ def pylidc_nodules(annotations, contours, slices, series) -> tuple:
     labels, is_unresolved = group_all(annotations, contours, slices, series)
     nodules = describe_nodules(annotations, labels, is_unresolved)
     nodules = nodules.assign(reader_sessions=None, reader_status=None)
-    return nodules, pd.DataFrame(columns=DECISION_COLUMNS)
+    return nodules, pd.DataFrame(columns=column_names("grouping_decisions"))
 
 
 def reader_nodules(annotations, contours, slices, series, *, args) -> tuple:

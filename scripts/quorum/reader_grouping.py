@@ -14,7 +14,7 @@
    config/overrides.csv decides.
 """
 
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +62,7 @@ class SeriesGroups(NamedTuple):
     decisions: list
 
 
-def group_readers(marks: list, slice_z_mm, overrides=()) -> SeriesGroups:
+def group_readers(marks: list, slice_z_mm, overrides=(), *, joins: bool = True) -> SeriesGroups:
     """Group the marks of one series.
 
     Parameters
@@ -72,6 +72,8 @@ def group_readers(marks: list, slice_z_mm, overrides=()) -> SeriesGroups:
         The series' z, ascending.
     overrides : iterable of (str, list of str)
         `together` or `apart`, and the annotations that a person decided on.
+    joins : bool
+        False leaves out step 3, to count what the joining of pieces changes.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def group_readers(marks: list, slice_z_mm, overrides=()) -> SeriesGroups:
             for (i, j), gap in pairs.items()
             if i in places and j in places
         }
-        found = Cluster(members, links, slice_z_mm, decided).resolve()
+        found = Cluster(members, links, slice_z_mm, decided).resolve(joins)
         for ours, more in zip(groups, found, strict=True):
             ours.extend(more)
     return groups
@@ -113,7 +115,7 @@ def find_clusters(marks: list, pairs: dict, overrides) -> list:
     for action, ids in overrides:
         known = [place_of[name] for name in ids if name in place_of]
         if action == "together":
-            edges += list(zip(known, known[1:], strict=False))
+            edges += list(pairwise(known))
     first, second = np.array(edges, int).reshape(-1, 2).T
     shape = (len(marks), len(marks))
     graph = coo_array((np.ones(len(first)), (first, second)), shape=shape)
@@ -145,10 +147,10 @@ class Cluster:
         }
         self.decisions = []
 
-    def resolve(self) -> SeriesGroups:
+    def resolve(self, joins: bool = True) -> SeriesGroups:
         """Return the nodules, which of them are unresolved, and the decisions."""
-        kept = self.keep_larger(range(len(self.members)))
-        units = self.join_pieces(kept)
+        places = list(range(len(self.members)))
+        units = self.join_pieces(self.keep_larger(places)) if joins else [(k,) for k in places]
         groups, refused = self.join_readers(units)
         open_units = {unit for first, second in refused for unit in (first, second)}
         nodules, is_unresolved = [], []

@@ -63,7 +63,7 @@ def mark_voxels(mark: Mark, slice_z_mm: np.ndarray) -> np.ndarray:
     ranges = (row0, int(rows.max()) + 1), (column0, int(columns.max()) + 1)
     codes = []
     for z_mm, mask in slice_masks(mark.outlines, *ranges).items():
-        found = np.argwhere(mask) + (row0, column0)
+        found = np.argwhere(mask) + np.array([row0, column0])
         code = int(slice_index_of(z_mm, slice_z_mm)) * SLICE_STRIDE
         codes.append(code + found[:, 0] * ROW_STRIDE + found[:, 1])
     codes = np.concatenate(codes)
@@ -102,7 +102,9 @@ def linked_pairs(marks: list, reach_mm: float, slice_z_mm: np.ndarray) -> dict:
         return {}
     points = [mark.points_mm for mark in marks]
     first, second, gap_mm = near_pairs(points, reach_mm)
-    pairs = dict(zip(zip(first.tolist(), second.tolist(), strict=True), gap_mm.tolist(), strict=True))
+    pairs = dict(
+        zip(zip(first.tolist(), second.tolist(), strict=True), gap_mm.tolist(), strict=True)
+    )
     low = np.array([p.min(axis=0) for p in points])
     high = np.array([p.max(axis=0) for p in points])
     do_boxes_meet = (low[:, None] <= high[None]).all(-1) & (low[None] <= high[:, None]).all(-1)

@@ -13,16 +13,13 @@ from quorum.errors import InputError
 from quorum.outlines import outlines_by_annotation, pieces_of
 from quorum.reader_grouping import group_readers
 from quorum.reader_links import make_mark
-from quorum.tables import read_table
+from quorum.tables import column_names, read_table
 
 MARKED, NOT_MARKED, OTHER_MARK = 1, 2, 3
 ACTIONS = ("together", "apart")
 # ASSUME: a point belongs to a nodule when it lies in the box around its outlines, widened by
 # 3 mm, the size below which LIDC's readers give a point (Armato 2011, doi 10.1118/1.3528204)
 POINT_REACH_MM = 3.0
-DECISION_COLUMNS = (
-    ["series_uid", "patient_id", "decision", "annotation_ids", "iou", "gap_mm", "is_open"]
-)
 
 
 def read_overrides(path, annotation_ids) -> list:
@@ -50,7 +47,7 @@ def read_overrides(path, annotation_ids) -> list:
     return overrides
 
 
-def group_by_reader(annotations, contours, slices, series, *, overrides=()) -> tuple:
+def group_by_reader(annotations, contours, slices, series, *, overrides=(), joins=True) -> tuple:
     """Group all annotations by reader.
 
     Parameters
@@ -58,6 +55,8 @@ def group_by_reader(annotations, contours, slices, series, *, overrides=()) -> t
     annotations, contours, slices, series : DataFrame
         Their tables; every annotation needs its session.
     overrides : list of (str, list of str)
+    joins : bool
+        Whether one reader's pieces of a nodule are joined.
 
     Returns
     -------
@@ -88,7 +87,7 @@ def group_by_reader(annotations, contours, slices, series, *, overrides=()) -> t
             make_mark(name, int(session), outlines[name], float(spacing_of[uid]))
             for name, session in zip(rows["annotation_id"], rows["session"], strict=True)
         ]
-        groups = group_readers(marks, z_of[uid], overrides)
+        groups = group_readers(marks, z_of[uid], overrides, joins=joins)
         decisions += [(uid, patient_id, *decision) for decision in groups.decisions]
         for label, (nodule, is_open) in enumerate(
             zip(groups.nodules, groups.is_unresolved, strict=True)
@@ -97,7 +96,7 @@ def group_by_reader(annotations, contours, slices, series, *, overrides=()) -> t
             labels += [label] * len(nodule)
             unresolved += [is_open] * len(nodule)
     joined = join_annotations(annotations, members)
-    decisions = pd.DataFrame(decisions, columns=DECISION_COLUMNS).round(6)
+    decisions = pd.DataFrame(decisions, columns=column_names("grouping_decisions")).round(6)
     return joined, np.array(labels, int), np.array(unresolved, bool), decisions
 
 
@@ -160,9 +159,7 @@ def near_sessions(nodule, points, spacing_of: dict) -> set:
         return set()
     reach_px = POINT_REACH_MM / float(spacing_of[nodule.series_uid])
     is_near = points["row"].between(nodule.min_row - reach_px, nodule.max_row + reach_px)
-    is_near &= points["column"].between(
-        nodule.min_column - reach_px, nodule.max_column + reach_px
-    )
+    is_near &= points["column"].between(nodule.min_column - reach_px, nodule.max_column + reach_px)
     is_near &= points["z_mm"].between(
         nodule.min_z_mm - POINT_REACH_MM, nodule.max_z_mm + POINT_REACH_MM
     )

@@ -36,6 +36,11 @@ def load_schema(table: str) -> dict:
     return yaml.safe_load((folder / f"{table}.yaml").read_text(encoding="utf-8"))
 
 
+def column_names(table: str) -> list:
+    """Return the names of a table's columns, in the schema's order."""
+    return [column["name"] for column in load_schema(table)["columns"]]
+
+
 def check_table(frame: pd.DataFrame, table: str, origin: str) -> pd.DataFrame:
     """Return `frame` with the schema's columns in its order and types.
 

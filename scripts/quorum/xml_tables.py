@@ -8,18 +8,18 @@ import numpy as np
 import pandas as pd
 
 from quorum.ratings import RATINGS, is_out_of_range
+from quorum.tables import column_names
 
 # The XML's z equals a slice's z exactly in all 77,000 places but those of a stray session, which
 # are off by 0.1 mm and more.
 MAX_Z_DEVIATION_MM = 0.05
 POINT_KINDS = ("small_nodule", "non_nodule")
-COLUMNS = {
-    "marks": ["annotation_id", "series_uid", "patient_id", "session", "mark_id"] + list(RATINGS),
-    "contours": ["annotation_id", "series_uid", "contour_index", "z_mm", "is_inclusion", "rows", "columns"],
-    "points": ["series_uid", "patient_id", "session", "mark_id", "kind", "row", "column", "z_mm"],
-    "sessions": ["series_uid", "patient_id", "session", "file", "reader", "num_annotations", "num_small_nodules", "num_non_nodules", "is_blank", "is_used", "reason", "detail"],
-    "remarks": ["level", "file", "series_uid", "session", "mark_id", "reason", "is_used", "detail"],
-    "files": ["file", "root", "message_uid", "series_uid", "num_sessions", "is_used", "reason", "detail"],
+MARK_COLUMNS = ["annotation_id", "series_uid", "patient_id", "session", "mark_id", *RATINGS]
+SCHEMAS = {
+    "points": "points",
+    "sessions": "xml_sessions",
+    "remarks": "xml_remarks",
+    "files": "xml_files",
 }
 
 
@@ -54,7 +54,7 @@ def tabulate(decisions: list, others: list, origin: Origin) -> Reading:
     origin : Origin
         `used` holds one message a series, in the order of the tables.
     """
-    rows = {name: [] for name in COLUMNS}
+    rows = {name: [] for name in Reading._fields}
     for message, reason, detail in decisions:
         uid, count = message.series_uid, len(message.sessions)
         head = (message.name, message.root, message.message_uid, uid, count)
@@ -66,7 +66,9 @@ def tabulate(decisions: list, others: list, origin: Origin) -> Reading:
     for message in origin.used:
         for session in message.sessions:
             collect_session(rows, message, session, origin)
-    frames = {name: pd.DataFrame(rows[name], columns=COLUMNS[name]) for name in COLUMNS}
+    columns = {"marks": MARK_COLUMNS, "contours": column_names("contours")}
+    columns |= {name: column_names(schema) for name, schema in SCHEMAS.items()}
+    frames = {name: pd.DataFrame(rows[name], columns=columns[name]) for name in rows}
     frames["files"] = frames["files"].sort_values("file", ignore_index=True)
     for column in ("reader", "reason", "detail"):
         frames["sessions"][column] = frames["sessions"][column].replace("", None)
@@ -93,9 +95,9 @@ def collect_session(rows: dict, message, session, origin: Origin):
                 add_annotation(rows, message, session, usable, patient_id)
             else:
                 add_point(rows, message, session, usable, patient_id)
+    where = (message.series_uid, patient_id, session.number, message.name, session.reader)
     rows["sessions"].append(
-        (message.series_uid, patient_id, session.number, message.name, session.reader)
-        + (*counts.values(), not session.marks, not reason, reason, detail)
+        (*where, *counts.values(), not session.marks, not reason, reason, detail)
     )
 
 
@@ -218,7 +220,9 @@ def orientation(starts, steps, points) -> np.ndarray:
 def add_annotation(rows: dict, message, session, mark, patient_id: str):
     """Add a mark with its outlines, by rising z, then as they stand in the file."""
     uid = message.series_uid
-    annotation_id = f"{hashlib.sha256(uid.encode()).hexdigest()[-8:]}-s{session.number}-{mark.position:03d}"
+    annotation_id = (
+        f"{hashlib.sha256(uid.encode()).hexdigest()[-8:]}-s{session.number}-{mark.position:03d}"
+    )
     ratings = [mark.ratings.get(name) for name in RATINGS]
     head = (annotation_id, uid, patient_id, session.number, mark.mark_id or str(mark.position))
     rows["marks"].append((*head, *ratings))
@@ -231,7 +235,5 @@ def add_annotation(rows: dict, message, session, mark, patient_id: str):
 def add_point(rows: dict, message, session, mark, patient_id: str):
     """Add a small nodule or a non-nodule, a point; the first where there are several."""
     point = mark.outlines[0]
-    rows["points"].append(
-        (message.series_uid, patient_id, session.number, mark.mark_id, mark.kind)
-        + (point.rows[0], point.columns[0], point.z_mm)
-    )
+    where = (message.series_uid, patient_id, session.number, mark.mark_id, mark.kind)
+    rows["points"].append((*where, point.rows[0], point.columns[0], point.z_mm))

