@@ -61,7 +61,8 @@ def snakemake(folder: Path, *flags, **variables) -> subprocess.CompletedProcess:
 
 def tiny(folder: Path, *flags, **variables) -> subprocess.CompletedProcess:
     """Run Snakemake on the tiny configuration of `folder`."""
-    base = ("--cores", "2", "--configfile", "config/tiny.yaml")
+    # Not last: --configfile would take the targets that may follow for more files.
+    base = ("--configfile", "config/tiny.yaml", "--cores", "2")
     return snakemake(folder, *base, *flags, **variables)
 
 

@@ -58,7 +58,7 @@ rule download_series:
         code=code_digest("download_series"),
         source=config["source"]["kind"],
         endpoint=config["source"]["endpoint"] or "",
-        partial="<results>/.partial",
+        partial=whole_path("<results>/.partial"),
     shell:
         "python scripts/download_series.py"
         " --plan {input.plan}"
