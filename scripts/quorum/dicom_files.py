@@ -4,6 +4,7 @@ Nothing here decodes pixels. Every length that a header claims is compared with 
 before memory is taken for it.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,13 +173,8 @@ def parse_header(stream, path, tags) -> Dataset:
 
 def slice_header(header: Dataset, name: str, frame: int | None) -> SliceHeader:
     """Return one slice's header; `frame` picks a frame of an enhanced file (PS3.3 A.38)."""
-    bits, is_signed = int(header.BitsAllocated), bool(header.PixelRepresentation)
-    stored = int(header.get("BitsStored") or bits)
-
-    def padding(keyword):
-        value = group_value(header, frame, "", keyword)
-        return None if value is None else as_pixel(raw_integer(value), bits, stored, is_signed)
-
+    grouped = functools.partial(group_value, header, frame)
+    rescale = functools.partial(grouped, "PixelValueTransformationSequence")
     return SliceHeader(
         path=name,
         frame_index=frame,
@@ -189,40 +185,37 @@ def slice_header(header: Dataset, name: str, frame: int | None) -> SliceHeader:
         is_phantom=is_phantom(header),
         instance_number=number(header.get("InstanceNumber"), int),
         acquisition_number=number(header.get("AcquisitionNumber"), int),
-        position_lps_mm=numbers(
-            group_value(header, frame, "PlanePositionSequence", "ImagePositionPatient"), 3
-        ),
-        orientation=numbers(
-            group_value(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient"), 6
-        ),
-        pixel_spacing_mm=numbers(
-            group_value(header, frame, "PixelMeasuresSequence", "PixelSpacing"), 2
-        ),
-        slice_thickness_mm=number(
-            group_value(header, frame, "PixelMeasuresSequence", "SliceThickness"), float
-        ),
+        position_lps_mm=numbers(grouped("PlanePositionSequence", "ImagePositionPatient"), 3),
+        orientation=numbers(grouped("PlaneOrientationSequence", "ImageOrientationPatient"), 6),
+        pixel_spacing_mm=numbers(grouped("PixelMeasuresSequence", "PixelSpacing"), 2),
+        slice_thickness_mm=number(grouped("PixelMeasuresSequence", "SliceThickness"), float),
         num_rows=int(header.Rows),
         num_columns=int(header.Columns),
         samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
         photometric=str(header.get("PhotometricInterpretation", "")),
-        slope=number(
-            group_value(header, frame, "PixelValueTransformationSequence", "RescaleSlope"), float
-        ),
-        intercept=number(
-            group_value(header, frame, "PixelValueTransformationSequence", "RescaleIntercept"),
-            float,
-        ),
-        padding_value=padding("PixelPaddingValue"),
-        padding_limit=padding("PixelPaddingRangeLimit"),
+        slope=number(rescale("RescaleSlope"), float),
+        intercept=number(rescale("RescaleIntercept"), float),
+        padding_value=padding(header, "PixelPaddingValue"),
+        padding_limit=padding(header, "PixelPaddingRangeLimit"),
         transfer_syntax=str(header.file_meta.TransferSyntaxUID),
         manufacturer=str(header.get("Manufacturer", "")),
         kernel=kernel_name(header.get("ConvolutionKernel")),
     )
 
 
+def padding(header: Dataset, keyword: str) -> int | None:
+    """Return PixelPaddingValue or its limit in the signedness of the pixels; None when missing."""
+    value = header.get(keyword)
+    if value is None:
+        return None
+    bits = int(header.BitsAllocated)
+    stored = int(header.get("BitsStored") or bits)
+    return as_pixel(raw_integer(value), bits, stored, bool(header.PixelRepresentation))
+
+
 def group_value(header: Dataset, frame: int | None, group: str, keyword: str):
     """Return an element, for an enhanced file from its frame's or the shared functional group."""
-    if frame is None or not group:
+    if frame is None:
         return header.get(keyword)
     per_frame = header.PerFrameFunctionalGroupsSequence[frame]
     for item in (per_frame, *header.get("SharedFunctionalGroupsSequence", [])):

@@ -33,43 +33,47 @@ def check_dicom(files: pd.DataFrame, nodules: pd.DataFrame, root, limits: dict):
     nodules : DataFrame
         The plan's nodules of that series.
     root : str or Path
-        Folder that paths are relative to.
     limits : dict
-        max_spacing_deviation, max_tilt_deg, num_expected (None where unknown).
+        max_spacing_deviation, max_tilt_deg, num_expected.
 
     Returns
     -------
     finding : dict
-        What was found and decided, by columns of the table `findings`.
+        By columns of the table `findings`.
     slices : list of dict
-        Rows of the table `series_slices`; none when the series is excluded.
+        Rows of the table `series_slices`; none when excluded.
     """
     series_uid, data_kind = files.series_uid.iloc[0], files.data_kind.iloc[0]
     finding = {"num_expected": limits["num_expected"] if data_kind == "scan" else None}
-    headers = []
-    try:
-        for name in files.path:
-            headers += read_headers(local_path(root, name), name)
-    except BadFile as error:
-        reason = f"{error.reason}: {name} ({error.detail}); get that file again"
-        return excluded(finding, reason), []
+    headers, fault = read_all_headers(files.path, root)
+    if fault:
+        return excluded(finding, fault), []
     finding |= header_facts(headers)
-    if reason := why_unusable(headers, series_uid, data_kind):
-        return excluded(finding, reason), []
+    if fault := why_unusable(headers, series_uid, data_kind):
+        return excluded(finding, fault), []
     try:
         stack = make_stack(headers, pixel_comparer(root), limits["max_spacing_deviation"])
-    except ValueError as error:
+    except (ValueError, InputError) as error:
         return excluded(finding, f"doubled or single slices: {error}"), []
-    except InputError as error:
-        return excluded(finding, f"unreadable: {error.what}"), []
     finding |= stack_facts(stack)
-    reason = why_not_even(stack, limits["max_tilt_deg"]) or why_not_readable(stack, nodules, root)
-    if reason:
-        return excluded(finding, reason), []
+    fault = why_not_even(stack, limits["max_tilt_deg"]) or why_not_readable(stack, nodules, root)
+    if fault:
+        return excluded(finding, fault), []
     finding |= judge_stack(stack, nodules, finding)
     if finding["decision"] == "excluded":
         return finding, []
     return finding, slice_rows(stack, files.iloc[0], root)
+
+
+def read_all_headers(names, root):
+    """Return the SliceHeader of every slice in the named files, and why one can't be read."""
+    headers = []
+    for name in names:
+        try:
+            headers += read_headers(local_path(root, name), name)
+        except BadFile as error:
+            return headers, f"{error.reason}: {name} ({error.detail}); get that file again"
+    return headers, None
 
 
 def excluded(finding: dict, reason: str) -> dict:

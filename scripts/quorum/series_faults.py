@@ -38,43 +38,19 @@ def why_unusable(headers: list, series_uid: str, data_kind: str):
         return f"another series: {other.path} belongs to {other.series_uid[:70]}"
     if any(h.is_phantom != (data_kind == "phantom") for h in headers):
         return f"phantom: its files are marked otherwise than as {data_kind}"
-    for what, is_bad in (
-        ("wrong modality: {h.modality!r} in {h.path}, CT expected", lambda h: h.modality != "CT"),
-        (
-            "no CT pixels: {h.samples_per_pixel} x {h.photometric} in {h.path}, one MONOCHROME2 "
-            "value a pixel expected",
-            lambda h: h.samples_per_pixel != 1 or h.photometric != "MONOCHROME2",
-        ),
-        ("no rescale: RescaleSlope or RescaleIntercept is missing in {h.path}", lacks_rescale),
-        (
-            "no geometry: position, orientation or pixel spacing is missing in {h.path}",
-            lacks_geometry,
-        ),
-        (
-            "mixed sizes: {h.num_rows} x {h.num_columns} pixels in {h.path}",
-            lambda h: (h.num_rows, h.num_columns) != (first.num_rows, first.num_columns),
-        ),
-        (
-            "mixed pixel spacing: {h.pixel_spacing_mm} mm in {h.path}",
-            lambda h: differ(h.pixel_spacing_mm, first.pixel_spacing_mm, ALIKE_MM),
-        ),
-        (
-            "mixed orientation: {h.orientation} in {h.path}",
-            lambda h: differ(h.orientation, first.orientation, ALIKE_COSINE),
-        ),
-    ):
-        bad = next((h for h in headers if is_bad(h)), None)
+    for what, is_bad in SLICE_FAULTS:
+        bad = next((h for h in headers if is_bad(h, first)), None)
         if bad:
             return what.format(h=bad)
     return why_not_axial(first.orientation) or why_not_decoded(headers)
 
 
-def lacks_rescale(header) -> bool:
+def lacks_rescale(header, _first) -> bool:
     """Tell whether a slice's stored values can't be turned into HU."""
     return not (math.isfinite(header.slope) and math.isfinite(header.intercept) and header.slope)
 
 
-def lacks_geometry(header) -> bool:
+def lacks_geometry(header, _first) -> bool:
     """Tell whether a slice can't be placed."""
     values = (*header.position_lps_mm, *header.orientation, *header.pixel_spacing_mm)
     return not np.all(np.isfinite(values)) or min(header.pixel_spacing_mm) <= 0
@@ -83,6 +59,32 @@ def lacks_geometry(header) -> bool:
 def differ(values, others, limit: float) -> bool:
     """Tell whether two tuples of numbers differ by more than a limit anywhere."""
     return bool(np.max(np.abs(np.subtract(values, others))) > limit)
+
+
+# What excludes a series as soon as one slice has it, in the order told: (sentence, test of a slice
+# against the first one).
+SLICE_FAULTS = (
+    ("wrong modality: {h.modality!r} in {h.path}, CT expected", lambda h, _: h.modality != "CT"),
+    (
+        "no CT pixels: {h.samples_per_pixel} x {h.photometric} in {h.path}, one MONOCHROME2 value "
+        "a pixel expected",
+        lambda h, _: (h.samples_per_pixel, h.photometric) != (1, "MONOCHROME2"),
+    ),
+    ("no rescale: RescaleSlope or RescaleIntercept is missing in {h.path}", lacks_rescale),
+    ("no geometry: position, orientation or pixel spacing is missing in {h.path}", lacks_geometry),
+    (
+        "mixed sizes: {h.num_rows} x {h.num_columns} pixels in {h.path}",
+        lambda h, first: (h.num_rows, h.num_columns) != (first.num_rows, first.num_columns),
+    ),
+    (
+        "mixed pixel spacing: {h.pixel_spacing_mm} mm in {h.path}",
+        lambda h, first: differ(h.pixel_spacing_mm, first.pixel_spacing_mm, ALIKE_MM),
+    ),
+    (
+        "mixed orientation: {h.orientation} in {h.path}",
+        lambda h, first: differ(h.orientation, first.orientation, ALIKE_COSINE),
+    ),
+)
 
 
 def why_not_axial(orientation):

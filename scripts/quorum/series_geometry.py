@@ -119,17 +119,22 @@ def choose_slices(headers: list, distances, same_pixels):
     single = [headers[group[0]].instance_number if len(group) == 1 else None for group in groups]
     for place, group in enumerate(groups):
         group = sorted(group, key=lambda i: (headers[i].instance_number or 0, headers[i].path))
-        unique = []
-        for i in group:
-            if any(same_pixels(headers[i], headers[j]) for j in unique):
-                num_same += 1
-            else:
-                unique.append(i)
+        unique = drop_same(group, headers, same_pixels)
+        num_same += len(group) - len(unique)
         if len(unique) > 1:
             num_different += len(unique) - 1
             unique = [choose_by_number(unique, headers, neighbours(single, place))]
         kept += unique
     return kept, num_same, num_different
+
+
+def drop_same(group: list, headers: list, same_pixels) -> list:
+    """Return the places of a group without those that show the same pixels as an earlier one."""
+    unique = []
+    for i in group:
+        if not any(same_pixels(headers[i], headers[j]) for j in unique):
+            unique.append(i)
+    return unique
 
 
 def group_positions(distances) -> list:
@@ -169,11 +174,11 @@ def make_stack(headers: list, same_pixels, max_deviation: float) -> Stack:
     Parameters
     ----------
     headers : list of SliceHeader
-        At least two positions; of one orientation, with finite positions.
+        Of one orientation, with finite positions.
     same_pixels : callable
         (header, header) -> bool, asked only of slices at one position.
     max_deviation : float
-        Share of the median by which a step may differ from it and still be even.
+        Share of the median up to which a step is even.
 
     Raises
     ------
@@ -182,29 +187,24 @@ def make_stack(headers: list, same_pixels, max_deviation: float) -> Stack:
     """
     direction = slice_direction(headers[0].orientation)
     positions = np.array([header.position_lps_mm for header in headers])
-    kept, num_same, num_different = choose_slices(headers, positions @ direction, same_pixels)
+    kept, *left_out = choose_slices(headers, positions @ direction, same_pixels)
     if len(kept) < 2:
         raise ValueError("one slice has no neighbour to tell the spacing")
     positions = positions[kept]
     distances = positions @ direction
     steps = np.diff(distances)
     spacing = float(np.median(steps))
-    num_missing, num_uneven = count_steps(steps / spacing, max_deviation)
-    lower, upper = half_extents(steps, spacing, max(GAP_SHARE, max_deviation))
-    tilt_deg, drift_mm = tilt_and_drift(positions, direction)
+    counts = count_steps(steps / spacing, max_deviation)
+    extents = half_extents(steps, spacing, max(GAP_SHARE, max_deviation))
     return Stack(
         headers=[headers[i] for i in kept],
         direction=direction,
         distances_mm=distances,
         spacing_mm=spacing,
-        lower_mm=lower,
-        upper_mm=upper,
-        num_same=num_same,
-        num_different=num_different,
-        num_missing=num_missing,
-        num_uneven=num_uneven,
-        tilt_deg=tilt_deg,
-        drift_mm=drift_mm,
+        **dict(zip(("lower_mm", "upper_mm"), extents, strict=True)),
+        **dict(zip(("num_same", "num_different"), left_out, strict=True)),
+        **dict(zip(("num_missing", "num_uneven"), counts, strict=True)),
+        **dict(zip(("tilt_deg", "drift_mm"), tilt_and_drift(positions, direction), strict=True)),
     )
 
 

@@ -32,8 +32,30 @@ def check_volumes(files: pd.DataFrame, nodules: pd.DataFrame, root, series, seri
     slices : list of dict
         As series_checks.check_dicom.
     """
-    faults, sound = [], []
+    sound, faults = sort_volumes(files, root, series, series_z_mm)
     missed = set(nodules.nodule_id)
+    for entry, header in sound:
+        spacing_mm = header.spacing_zyx_mm[0]
+        missed &= set(uncovered_by_volume(nodules, entry, volume_z(header), spacing_mm))
+    finding = {"uncovered_nodules": sorted(missed)}
+    if not sound:
+        return {**finding, "decision": "excluded", "reason": "; ".join(faults)[:1000]}, []
+    notes = []
+    if faults:
+        notes.append(f"{len(faults)} of {len(files)} volumes left out: {'; '.join(faults)[:800]}")
+    if missed:
+        notes.append(f"{len(missed)} of {len(nodules)} nodules lie in no volume")
+    decision = "repaired" if notes else "accepted"
+    if len(missed) == len(nodules):
+        decision = "excluded"
+    finding |= volume_facts(sound) | {"decision": decision, "reason": "; ".join(notes) or None}
+    rows = [] if decision == "excluded" else [volume_row(*pair) for pair in sound]
+    return finding, rows
+
+
+def sort_volumes(files: pd.DataFrame, root, series, series_z_mm):
+    """Return the sound volumes as (row of files, VolumeHeader), and why the others are not."""
+    sound, faults = [], []
     for entry in files.itertuples(index=False):
         path = local_path(root, entry.path)
         try:
@@ -45,25 +67,9 @@ def check_volumes(files: pd.DataFrame, nodules: pd.DataFrame, root, series, seri
             fault = str(error)
         if fault:
             faults.append(f"{entry.path}: {fault}")
-            continue
-        sound.append((entry, header))
-        missed &= set(
-            uncovered_by_volume(nodules, entry, volume_z(header), header.spacing_zyx_mm[0])
-        )
-    finding = {"uncovered_nodules": sorted(missed)}
-    if not sound:
-        return {**finding, "decision": "excluded", "reason": "; ".join(faults)[:1000]}, []
-    finding |= volume_facts(sound)
-    notes = [f"{len(faults)} of {len(files)} volumes left out: {'; '.join(faults)[:800]}"]
-    notes = notes if faults else []
-    if missed:
-        notes.append(f"{len(missed)} of {len(nodules)} nodules lie in no volume")
-    decision = "repaired" if notes else "accepted"
-    if len(missed) == len(nodules):
-        decision = "excluded"
-    finding |= {"decision": decision, "reason": "; ".join(notes) or None}
-    rows = [] if decision == "excluded" else [volume_row(*pair) for pair in sound]
-    return finding, rows
+        else:
+            sound.append((entry, header))
+    return sound, faults
 
 
 def volume_facts(sound: list) -> dict:

@@ -169,20 +169,12 @@ def read_volume_hu(entry, *, box_zyx, root=""):
         When the file is missing, damaged, or not the one that check_series saw.
     """
     path = local_path(root, entry.path)
+    low, high = box_zyx[:3], box_zyx[3:]
+    shape = (entry.num_slices, entry.num_rows, entry.num_columns)
+    if not all(0 <= a < b <= n for a, b, n in zip(low, high, shape, strict=True)):
+        raise ValueError(f"the box {tuple(box_zyx)} leaves {path} with {shape} voxels")
     try:
-        check_data_file(path)
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        shape = reader.GetSize()[::-1]
-        if shape != (entry.num_slices, entry.num_rows, entry.num_columns):
-            raise BadFile("changed", f"it now has {shape} voxels")
-        low, high = box_zyx[:3], box_zyx[3:]
-        if not all(0 <= a < b <= n for a, b, n in zip(low, high, shape, strict=True)):
-            raise ValueError(f"the box {tuple(box_zyx)} leaves {path} with {shape} voxels")
-        reader.SetExtractIndex([int(start) for start in low[::-1]])
-        reader.SetExtractSize([int(b - a) for a, b in zip(low, high, strict=True)][::-1])
-        hu = sitk.GetArrayFromImage(reader.Execute()).astype(np.float32)
+        hu = extract_box(path, shape, low, high)
     except (BadFile, RuntimeError) as error:
         raise InputError(
             f"the voxels of {path} can't be read ({itk_message(error)})",
@@ -190,6 +182,19 @@ def read_volume_hu(entry, *, box_zyx, root=""):
             "get or make that file again",
         ) from error
     return hu, hu < PADDING_BELOW_HU
+
+
+def extract_box(path: Path, shape_zyx: tuple, low, high) -> np.ndarray:
+    """Return the voxels from `low` up to `high` (z, y, x) of a file of a known shape, float32."""
+    check_data_file(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    if reader.GetSize()[::-1] != shape_zyx:
+        raise BadFile("changed", f"it now has {reader.GetSize()[::-1]} voxels")
+    reader.SetExtractIndex([int(start) for start in low[::-1]])
+    reader.SetExtractSize([int(b - a) for a, b in zip(low, high, strict=True)][::-1])
+    return sitk.GetArrayFromImage(reader.Execute()).astype(np.float32)
 
 
 def itk_message(error) -> str:
