@@ -220,7 +220,7 @@ def judge_loss(check: str, scores: list) -> Finding:
         return too_few(check, len(pairs), MIN_LOSS_SE[check])
     loss = pairs[:, 0] - pairs[:, 1]
     error = max(float(loss.std(ddof=1)) / np.sqrt(len(loss)), 1e-6)
-    value = float(loss.mean()) / error
+    value = float(loss.mean() / error)
     detail = f"contrast falls by {loss.mean():.0f} HU on average over {len(loss)} nodules"
     return Finding(check, bool(value >= MIN_LOSS_SE[check]), value, MIN_LOSS_SE[check], detail)
 

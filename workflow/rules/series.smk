@@ -19,7 +19,8 @@ rule simulate_series:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        # measured: 415 MB, also with 465 slices; 1 s a series of 40 slices
+        mem_mb=700,
         runtime=20,
     params:
         code=code_digest("simulate_series"),
