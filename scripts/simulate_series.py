@@ -74,17 +74,23 @@ def simulate(folder: Path, nodules, outlines: dict, source: dict, options: dict)
     place = folder / uids["series_uid"]
     place.mkdir()
     write_latent(place / FILE_NAME, patient.latents, z_mm=raster.z_mm, seed=seed, **uids)
-    rows = []
     rng = generator(seed, source["series_uid"], "noise")
-    for start, image in render_chunks(patient, options["noise_hu"], rng):
-        for offset, plane in enumerate(image):
-            number = start + offset
+    chunks = render_chunks(patient, options["noise_hu"], rng)
+    return [{**uids, **row} for row in write_slices(place, header, raster, chunks)]
+
+
+def write_slices(place: Path, header, raster: Raster, chunks):
+    """Write each slice as <number>.dcm, from the lowest up, and yield its row of the index."""
+    for start, image in chunks:
+        for number, plane in enumerate(image, start):
             path = place / f"{number + 1:04d}.dcm"
             where = (number + 1, raster.z_mm[number])
             sop_uid = write_slice(path, header, plane, raster=raster, place=where)
-            names = {"path": f"{place.name}/{path.name}", "sop_instance_uid": sop_uid}
-            rows.append({**uids, **names, "num_bytes": path.stat().st_size})
-    return rows
+            yield {
+                "path": f"{place.name}/{path.name}",
+                "sop_instance_uid": sop_uid,
+                "num_bytes": path.stat().st_size,
+            }
 
 
 def source_of(series: pd.DataFrame, slices: pd.DataFrame, uid: str) -> dict:

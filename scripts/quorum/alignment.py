@@ -168,13 +168,12 @@ def judge_alignment(images: list, masks: list, coverages: list | None = None) ->
             "one of each a nodule",
             "pass lists of one length",
         )
-    trios = list(zip(images, masks, coverages, strict=True))
-    scores = [nodule_scores(*trio) for trio in trios]
-    for (image, _, coverage), score, other in zip(
-        trios, scores, exchanged_masks(masks), strict=True
-    ):
-        found = [alignment_score(image, mask, coverage) for mask in other]
-        score["exchange"] = float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
+    scores = []
+    trios = zip(images, masks, coverages, strict=True)
+    for (image, mask, coverage), others in zip(trios, exchanged_masks(masks), strict=True):
+        found = [alignment_score(image, other, coverage) for other in others]
+        mean = float(np.nanmean(found)) if np.isfinite(found).any() else np.nan
+        scores.append({**nodule_scores(image, mask, coverage), "exchange": mean})
     findings = [judge_shift(name, scores) for name in AXES]
     findings += [judge_loss(f"flip_{name}", scores) for name in AXES]
     return [*findings, judge_loss("exchange", scores)]

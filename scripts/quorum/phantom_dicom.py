@@ -58,25 +58,23 @@ def series_header(source: dict, raster: Raster, seed: int) -> Dataset:
     header.StudyDescription = "PHANTOM, not a patient"
     header.SeriesDescription = "PHANTOM, simulated on readers' outlines of LIDC-IDRI"
     header.DerivationDescription = "Simulated; stands on readers' outlines, holds no measurement"
-    header.Modality = "CT"
+    header.Modality, header.BodyPartExamined, header.PatientPosition = "CT", "CHEST", "HFS"
     header.Manufacturer = header.ManufacturerModelName = MARK
-    header.BodyPartExamined = "CHEST"
-    header.PatientPosition = "HFS"
     header.QualityControlImage = "YES"
     header.BurnedInAnnotation = "NO"
     header.SeriesNumber = header.AcquisitionNumber = 1
     header.SliceThickness = decimal(raster.thickness_mm)
     header.KVP = 120
     header.ConvolutionKernel = "PHANTOM"
-    header.ImageOrientationPatient = [raster.sign, 0, 0, 0, raster.sign, 0]
-    header.PositionReferenceIndicator = ""
-    header.PixelSpacing = [decimal(raster.pixel_mm)] * 2
-    add_pixel_format(header)
+    add_pixel_format(header, raster)
     return header
 
 
-def add_pixel_format(header: Dataset):
-    """Add how pixels are stored: signed 16 bit, HU = pixel - 1024."""
+def add_pixel_format(header: Dataset, raster: Raster):
+    """Add how pixels lie and are stored: signed 16 bit, HU = pixel - 1024."""
+    header.ImageOrientationPatient = [raster.sign, 0, 0, 0, raster.sign, 0]
+    header.PositionReferenceIndicator = ""
+    header.PixelSpacing = [decimal(raster.pixel_mm)] * 2
     header.SamplesPerPixel = 1
     header.PhotometricInterpretation = "MONOCHROME2"
     header.Rows = header.Columns = AXIAL_PIXELS
