@@ -133,7 +133,8 @@ def main(argv=None):
     plan = read_plan(args.plan)
     parts = run_parts(args.fold, args.num_folds)
     cubes, splits = open_shards(args.shards), read_table(args.splits, "splits")
-    indices = {name: nodules_of(cubes, splits, parts[name]) for name in ("train", "validate")}
+    # The scored fold too, although nothing of it is read: an empty one ends here, not hours later.
+    indices = {name: nodules_of(cubes, splits, parts[name]) for name in parts}
     for name, chosen in indices.items():
         LOG.info("%s: %d nodules (%s)", name, len(chosen), ", ".join(parts[name]))
     fit_method = fit_network if plan["settings"]["method"] == "network" else fit_numbers
