@@ -7,7 +7,7 @@ import dicom_factory
 import extract_cubes
 import numpy as np
 import pytest
-from annotation_factory import make_annotations, make_contours, ring
+from annotation_factory import make_annotations, make_contours
 from image_tables import fill_rows
 
 from quorum.errors import InputError
@@ -245,8 +245,7 @@ def test_no_nodule_vanishes_without_a_reason(tmp_path, findings, changes, reason
 
 
 def test_an_outline_without_a_voxel_is_dropped_with_its_reason(tmp_path):
-    outline = [(Z_MM, *ring(ROW, COLUMN, 0))] * 2 or []
-    outline = [(z, np.array([ROW, ROW + 1]), np.array([COLUMN, COLUMN])) for z, _, _ in outline]
+    outline = [(Z_MM, np.array([ROW, ROW + 1]), np.array([COLUMN, COLUMN]))]
     flags = make_inputs(tmp_path, annotations={"1": (UID, outline)})
     assert len(run(flags)) == 0
     dropped = read_table(flags["--out-dropped"], "dropped_nodules")
