@@ -91,19 +91,15 @@ def make_inputs(
     runs = [make_run(folder, cubes, name, scored) for name in experiments]
     for flag in ("histories", "records", "predictions"):
         flags += [f"--{flag}", *[run[flag] for run in runs]]
-    scores = []
-    for run in runs:
-        path = str(folder / f"{run['experiment']}-scores.csv")
-        score_predictions.main([
-            "--predictions", run["predictions"], "--shards", *shards,
-            "--consensus", "majority", "--out-scores", path,
-        ])  # fmt: skip
-        scores.append(path)
-    return flags + score_flags(folder, scores) + other_flags(folder, data_kind, experiments)
+    return flags + score_flags(folder, shards, runs) + other_flags(folder, data_kind, experiments)
 
 
-def score_flags(folder: Path, scores: list) -> list:
-    """Return the flags of scores and their summary, made by the real script."""
+def score_flags(folder: Path, shards: list, runs: list) -> list:
+    """Return the flags of scores and their summary, made by the real scripts."""
+    scores = [str(folder / f"{run['experiment']}-scores.csv") for run in runs]
+    for run, path in zip(runs, scores, strict=True):
+        flags = ["--predictions", run["predictions"], "--shards", *shards]
+        score_predictions.main([*flags, "--consensus", "majority", "--out-scores", path])
     summary, offsets = str(folder / "summary.csv"), str(folder / "offsets.csv")
     compare_experiments.main([
         "--scores", *scores, "--resamples", "200", "--seed", "0",

@@ -43,9 +43,9 @@ def opened(browser, report, **choices):
     page, complaints = context.new_page(), []
     page.on(
         "console",
-        lambda message: complaints.append(message.text)
-        if message.type in ("error", "warning")
-        else None,
+        lambda message: (
+            complaints.append(message.text) if message.type in ("error", "warning") else None
+        ),
     )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("requestfailed", lambda request: complaints.append(request.url))
@@ -177,6 +177,17 @@ def test_a_nodule_opens_by_keyboard_and_closes(page):
     page.wait_for_function("document.querySelector('dialog img').naturalWidth > 100")
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
+
+
+def test_layers_of_the_dialog_and_the_page_are_one(page):
+    page.locator("#table-nodules button.open").first.click()
+    page.wait_for_selector("dialog[open] .card")
+    box = page.locator("dialog input[data-layer='reader1']")
+    assert box.is_checked()
+    box.uncheck()
+    outline = page.locator("dialog path.reader1").first
+    assert outline.evaluate("e => getComputedStyle(e).display") == "none"
+    assert not page.locator("fieldset input[data-layer='reader1']").is_checked()
 
 
 def test_theme_button_turns_the_page_dark(page):

@@ -38,10 +38,15 @@ all("input[data-search]").forEach((input) => {
 const layers = document.createElement("style");
 document.head.append(layers);
 function showLayers() {
-  const off = all("input[data-layer]").filter((box) => !box.checked).map((box) => box.dataset.layer);
+  const off = all(".legend input").filter((box) => !box.checked).map((box) => box.dataset.layer);
   layers.textContent = off.map((name) => `.picture .${name}{display:none}`).join("");
 }
-all("input[data-layer]").forEach((box) => box.addEventListener("change", showLayers));
+document.addEventListener("change", (event) => {
+  const layer = event.target.dataset.layer;
+  if (!layer) return;
+  all(`input[data-layer=${layer}]`).forEach((box) => { box.checked = event.target.checked; });
+  showLayers();
+});
 showLayers();
 
 // Cards: each nodule's card is a small script, loaded when it is wanted.
@@ -89,6 +94,7 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-nodule]");
   if (!button) return;
   one("#dialog-card").innerHTML = await loadCard(button.dataset.nodule);
+  one("#dialog-legend").replaceChildren(...all("fieldset.legend label").map((label) => label.cloneNode(true)));
   one("#dialog-card .card").removeAttribute("id");
   dialog.showModal();
 });

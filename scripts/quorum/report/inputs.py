@@ -1,7 +1,7 @@
 """Everything the report reads, checked to belong together before a word is written."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jsonschema
@@ -59,6 +59,8 @@ class Inputs:
     origins : dict
         What made each table, from the metadata beside it.
     benchmarks : Path
+    reader_tables : dict
+        Tables of workflow/rules/readers.smk, by schema; empty where they were not made.
     """
 
     settings: dict
@@ -71,6 +73,7 @@ class Inputs:
     origins: dict
     benchmarks: Path
     frames: dict
+    reader_tables: dict = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         """Return a table by its flag's name."""
@@ -119,6 +122,7 @@ def read_inputs(args) -> Inputs:
         origins=read_origins(args),
         benchmarks=Path(args.benchmarks),
         frames=frames,
+        reader_tables=read_reader_tables(args.reader_tables),
     )
     check_cohort(inputs)
     check_experiments(inputs)
@@ -132,6 +136,15 @@ def join_tables(paths, table: str) -> pd.DataFrame:
         return pd.DataFrame(columns=[column["name"] for column in load_schema(table)["columns"]])
     filled = [part for part in parts if len(part)] or parts[:1]
     return pd.concat(filled, ignore_index=True)
+
+
+def read_reader_tables(paths) -> dict:
+    """Return tables by their schema's name, which the metadata beside each one states."""
+    found = {}
+    for path in paths:
+        name = read_json(f"{path}-metadata.json").get("table")
+        found[name] = read_table(path, name)
+    return found
 
 
 def read_settings(text: str) -> dict:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from quorum import __version__
 from quorum.errors import InputError
 from quorum.files import write_whole, write_whole_folder
+from quorum.report.agreement import agreement_section
 from quorum.report.cohort_flow import cohort_section
 from quorum.report.curves import curves_section
 from quorum.report.gallery import gallery_section
@@ -42,6 +43,7 @@ def make_sections(inputs, templates, assets: str) -> list:
     return [
         cohort_section(inputs),
         readers_section(inputs),
+        *([agreement_section(inputs)] if inputs.reader_tables else []),
         gallery_section(inputs, card),
         curves_section(inputs),
         scores_section(inputs),

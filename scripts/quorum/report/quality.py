@@ -59,42 +59,60 @@ def findings_table(inputs) -> Table:
     return Table("findings", caption, columns, records(rows[[c.key for c in columns]]))
 
 
+def checks_table(checks) -> Table:
+    """Return the data checks, failed ones first."""
+    rows = records(checks.sort_values("is_passed", kind="stable"))
+    for row in rows:
+        row["result"] = "passed" if row["is_passed"] else "FAILED"
+    columns = [
+        Column("check", "check"),
+        Column("scope", "scope"),
+        Column("result", "result"),
+        Column("value", "value", SHORTEST),
+        Column("limit", "limit", SHORTEST),
+        Column("detail", "detail"),
+    ]
+    return Table("checks", "Data checks", columns, rows)
+
+
+def dropped_table(dropped) -> Table:
+    """Return the selected nodules that became no cube, with the reasons."""
+    columns = [
+        Column("nodule_id", "nodule"),
+        Column("patient_id", "patient"),
+        Column("reason", "reason"),
+        Column("detail", "detail"),
+        Column("series_uid", "series"),
+    ]
+    return Table("dropped", "Selected nodules without a cube", columns, records(dropped))
+
+
+def volumes_table(volumes) -> Table:
+    """Return how well volumes are kept on the cube's grid."""
+    columns = [
+        Column("subject", "masks of"),
+        Column("size", "diameter"),
+        Column("num_masks", "masks", 0),
+        Column("bias", "bias of the sum, %", 2),
+        Column("mean_bias", "mean bias, %", 2),
+        Column("absolute", "mean absolute, %", 2),
+    ]
+    caption = "Volumes on the grid against native ones"
+    return Table("volumes", caption, columns, volume_rows(volumes))
+
+
 def quality_section(inputs) -> Section:
     """Return the section on the data's quality."""
-    checks = inputs.checks.sort_values("is_passed", kind="stable")
-    check_rows = records(checks)
-    for row in check_rows:
-        row["result"] = "passed" if row["is_passed"] else "FAILED"
     tables = {
-        "checks": Table("checks", "Data checks", [
-            Column("check", "check"),
-            Column("scope", "scope"),
-            Column("result", "result"),
-            Column("value", "value", SHORTEST),
-            Column("limit", "limit", SHORTEST),
-            Column("detail", "detail"),
-        ], check_rows),
+        "checks": checks_table(inputs.checks),
         "findings": findings_table(inputs),
-        "dropped": Table("dropped", "Selected nodules without a cube", [
-            Column("nodule_id", "nodule"),
-            Column("patient_id", "patient"),
-            Column("reason", "reason"),
-            Column("detail", "detail"),
-            Column("series_uid", "series"),
-        ], records(inputs.dropped)),
-        "volumes": Table("volumes", "Volumes on the grid against native ones", [
-            Column("subject", "masks of"),
-            Column("size", "diameter"),
-            Column("num_masks", "masks", 0),
-            Column("bias", "bias of the sum, %", 2),
-            Column("mean_bias", "mean bias, %", 2),
-            Column("absolute", "mean absolute, %", 2),
-        ], volume_rows(inputs.volumes)),
-    }  # fmt: skip
+        "dropped": dropped_table(inputs.dropped),
+        "volumes": volumes_table(inputs.volumes),
+    }
     decisions = inputs.findings["decision"].value_counts()
     values = {
-        "num_checks": len(checks),
-        "num_failed": int((~checks["is_passed"].astype(bool)).sum()),
+        "num_checks": len(inputs.checks),
+        "num_failed": int((~inputs.checks["is_passed"].astype(bool)).sum()),
         "decisions": {key: int(value) for key, value in decisions.items()},
         "num_series": len(inputs.findings),
         "num_dropped": len(inputs.dropped),

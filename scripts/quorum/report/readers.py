@@ -41,11 +41,8 @@ def nodule_agreement(agreement) -> dict:
     return {nodule: plain(value) for nodule, value in means.items()}
 
 
-def readers_section(inputs) -> Section:
-    """Return the section on readers: distributions, table, and agreement against diameter."""
-    agreement = inputs.agreement
-    pairs = agreement[agreement["kind"] == "pair"]
-    others = agreement[agreement["kind"] == "against_others"]
+def agreement_table(agreement) -> Table:
+    """Return the table of agreement, a row a comparison and measure."""
     columns = [
         Column("comparison", "comparison"),
         Column("measure", "measure"),
@@ -56,6 +53,15 @@ def readers_section(inputs) -> Section:
         Column("median", "median", 3),
         Column("q75", "75 %", 3),
     ]
+    rows = agreement_rows(agreement)
+    return Table("readers-agreement", "Agreement of readers", columns, rows)
+
+
+def readers_section(inputs) -> Section:
+    """Return the section on readers: distributions, table, and agreement against diameter."""
+    agreement = inputs.agreement
+    pairs = agreement[agreement["kind"] == "pair"]
+    others = agreement[agreement["kind"] == "against_others"]
     figures = {
         "pair_dice": charts.histogram(
             "readers-pair-dice", "Two readers of one nodule", pairs["dice"], label="Dice"
@@ -76,12 +82,12 @@ def readers_section(inputs) -> Section:
         "num_pairs": len(pairs),
         "num_others": len(others),
         "num_empty": int(agreement["is_empty_mask"].fillna(False).astype(bool).sum()),
-        "rows": agreement_rows(agreement),
         "tie_rule": inputs.cubes.attributes.get("tie_rule", ""),
     }
-    table = Table("readers-agreement", "Agreement of readers", columns, values["rows"])
     files = {"tables/agreement-by-nodule.csv": agreement.to_csv(index=False, lineterminator="\n")}
-    return Section("readers", "Readers", values, {"agreement": table}, figures, files)
+    return Section(
+        "readers", "Readers", values, {"agreement": agreement_table(agreement)}, figures, files
+    )
 
 
 def diameter_figure(inputs):

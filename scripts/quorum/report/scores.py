@@ -157,7 +157,6 @@ def side_by_side_table(rows: list) -> Table:
     """Return models and readers against the same reference, with intervals."""
     columns = [
         Column("experiment", "experiment"),
-        Column("method", "method"),
         Column("model", "model Dice", 3),
         Column("model_interval", "95 % interval"),
         Column("reader", "reader Dice", 3, "the reader left out, same nodules and reference"),
