@@ -35,6 +35,7 @@ def main(argv=None):
     for name in LISTS:
         parser.add_argument(f"--{name}", required=True, nargs="*", help=f"the files of {name}")
     parser.add_argument("--published", nargs="*", default=[], help="files of config/published")
+    parser.add_argument("--reader-tables", nargs="*", default=[], help="of readers.smk, optional")
     parser.add_argument("--benchmarks", default="", help="Snakemake's folder of benchmarks")
     parser.add_argument("--settings", default="{}", help="the configuration as JSON")
     parser.add_argument("--out-page", required=True, help="index.html")
