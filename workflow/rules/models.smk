@@ -56,7 +56,7 @@ rule train_model:
         num_folds=config["split_patients"]["num_folds"],
         checkpoints=whole_path("<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}"),
     shell:
-        "trap '' TERM; "  # Python alone takes SIGTERM: it writes a checkpoint, tee stays to the end
+        "trap '' TERM; "
         "python scripts/train_model.py"
         " --plan {input.plan}"
         " --splits {input.splits}"
@@ -69,7 +69,7 @@ rule train_model:
         " --out-model {output.model}"
         " --out-history {output.history}"
         " --out-record {output.record}"
-        " 2>&1 | tee {log}"
+        " 2>&1 | tee {log}"  # Python alone takes SIGTERM: it writes a checkpoint, tee stays to the end
 
 
 rule predict_cubes:
