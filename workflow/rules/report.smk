@@ -22,6 +22,7 @@ rule write_report:
         scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
         summary=rules.compare_experiments.output.summary,
         offsets=rules.compare_experiments.output.offsets,
+        reader_tables=reader_tables(),
         published=expand(
             "config/published/{topic}.yaml",
             topic=["segmentation", "malignancy", "detection", "counts"],
@@ -66,6 +67,7 @@ rule write_report:
         " --scores {input.scores}"
         " --summary {input.summary}"
         " --offsets {input.offsets}"
+        " --reader-tables {input.reader_tables}"
         " --published {input.published}"
         " --benchmarks {params.benchmarks}"
         " --settings {params.settings:q}"
