@@ -41,12 +41,12 @@ clean:  ## remove what no rule declares: checkpoints, partial downloads, stale l
 # A stamp each, made when everything is installed, so that a second call does nothing.
 $(VENV)/.installed: envs/requirements.txt envs/constraints.txt | $(BIN)/python
 	@echo 'installing the pinned packages (a few minutes)'
-	@$(BIN)/python -m pip install --quiet -r envs/requirements.txt -c envs/constraints.txt
+	@$(BIN)/python -m pip install -qq -r envs/requirements.txt -c envs/constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: envs/requirements-test.txt $(VENV)/.installed
 	@echo 'installing what the tests need'
-	@$(BIN)/python -m pip install --quiet -r envs/requirements-test.txt -c envs/constraints.txt
+	@$(BIN)/python -m pip install -qq -r envs/requirements-test.txt -c envs/constraints.txt
 	@touch $@
 
 test-env: $(VENV)/.installed-test

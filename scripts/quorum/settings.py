@@ -112,7 +112,8 @@ def experiment_settings(config: dict, name: str) -> dict:
 def source_settings(config: dict) -> dict:
     """Return the source's kind, the rule that supplies its series, and its expanded root.
 
-    A source of our own has the working folder as root: its paths are relative to that. Only `source.root` expands an environment variable, and only `$QUORUM_REAL_DATA`.
+    A source of our own has the working folder as root: its paths are relative to that. Only
+    `source.root` expands an environment variable, and only `$QUORUM_REAL_DATA`.
 
     Raises
     ------

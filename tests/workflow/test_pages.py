@@ -51,7 +51,7 @@ def test_the_schema_is_closed_at_every_level_and_says_what_each_key_means():
 
 
 def test_a_unit_in_a_keys_name_is_the_unit_of_its_schema():
-    units = {"_mm": "mm", "_hu": "HU", "_vox": "voxels", "_deg": "degrees", "_gb": "GB"}
+    units = {"_mm": "mm", "_hu": "HU", "_vox": "voxel", "_deg": "degree", "_gb": "GB"}
 
     def check(schema):
         for name, inner in schema["properties"].items():
@@ -66,7 +66,8 @@ def test_a_unit_in_a_keys_name_is_the_unit_of_its_schema():
 
 def test_each_key_is_read_by_a_rule():
     rules = "".join(p.read_text() for p in (ROOT / "workflow" / "rules").glob("*.smk"))
-    settings = (ROOT / "scripts" / "quorum" / "settings.py").read_text()
+    library = (ROOT / "scripts" / "quorum").glob("*settings.py")
+    settings = "".join(path.read_text() for path in library)
     for block, inner in load_yaml(SCHEMAS / "config.schema.yaml")["properties"].items():
         if block in ("pathvars", "train_model"):
             continue
