@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shard_factory import ball
 
@@ -41,6 +41,7 @@ def test_one_of_two_is_inside():
     assert consensus_mask(EVERY[:4], 2, None, "majority").tolist() == [False, True, True, True]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8), st.integers(1, 8))
 def test_levels_are_whole_readers_whatever_the_rounding(num_readers, fewest):
     fewest = min(fewest, num_readers)
@@ -64,6 +65,7 @@ def test_the_majority_of_the_others_leaves_the_reader_out():
     assert others_mask(EVERY, 4, 1).tolist() == others
 
 
+@settings(deadline=None)
 @given(st.integers(2, 8), st.data())
 def test_the_others_do_not_depend_on_the_reader_left_out(num_readers, data):
     left_out = data.draw(st.integers(0, num_readers - 1))

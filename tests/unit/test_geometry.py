@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorum.errors import InputError
@@ -22,6 +22,7 @@ def test_known_point_of_a_known_affine():
     assert geometry.index_to_lps((1, 3, 2)) == pytest.approx([8.6, -22.1, 32.5])
 
 
+@settings(deadline=None)
 @given(
     st.tuples(*[st.floats(-3, 9)] * 3),
     st.sampled_from([np.eye(3), FLIPPED, np.diag([1.0, -1.0, -1.0])]),

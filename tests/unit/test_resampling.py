@@ -26,6 +26,7 @@ def nothing(hu):
     return np.zeros(hu.shape, bool)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0.3, 6), min_size=1, max_size=12),
     st.lists(st.floats(-20, 80), min_size=1, max_size=9),
@@ -140,6 +141,7 @@ def ball_mask(geometry, radius_mm):
 
 
 @settings(deadline=None, max_examples=25)
+@settings(deadline=None)
 @given(
     st.tuples(st.floats(0.5, 5), st.floats(0.45, 1.0)),
     st.floats(3, 9),

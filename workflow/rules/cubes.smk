@@ -21,7 +21,9 @@ rule extract_cubes:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        # Measured: 300 MB for a whole real series, 400 MB for 706 real cut-outs in one shard.
+        mem_mb=1000,
+        # Measured: 0.1 s of CPU a nodule of a whole series, 35 ms of a cut-out; half of it is gzip.
         runtime=30,
     params:
         code=code_digest("extract_cubes"),
@@ -65,7 +67,8 @@ rule check_cubes:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        # Measured: 420 MB and 9 s for 706 real cubes (256 of them are held at once).
+        mem_mb=1000,
         runtime=20,
     params:
         code=code_digest("check_cubes"),
@@ -100,6 +103,7 @@ rule accept_cubes:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # Measured: 120 MB, the imports.
         mem_mb=500,
         runtime=5,
     params:
