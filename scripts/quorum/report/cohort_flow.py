@@ -74,7 +74,7 @@ def flow_figure(steps: list) -> Figure:
     height = box_height([])
     parts.append(box(y, f"{num_first:,} nodules", ["groups of annotations"], "box strong"))
     for index, one in enumerate(steps):
-        reason = svg.wrap(one["note"] or "", SIDE_CHARACTERS)
+        reason = svg.wrap((one["note"] or "").removeprefix("dropped: "), SIDE_CHARACTERS)
         reason = reason if one["num_dropped"] and one["note"] else []
         side_height = 28 + LINE_HEIGHT * len(reason)
         down = max(side_height + 14, 34)

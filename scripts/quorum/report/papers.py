@@ -30,7 +30,7 @@ def our_rows(inputs) -> list:
                 "metric": {"dice": "Dice", "iou": "IoU"}[metric],
                 "value": row["value"],
                 "spread_interval": f"{number(row['low'])} to {number(row['high'])} (95 %)",
-                "nodules": f"{row['num_nodules']} of {row['num_patients']} patients",
+                "nodules": f"{row['num_nodules']} ({row['num_patients']} patients)",
                 "readers": readers_words(inputs),
                 "consensus": consensus_words(inputs),
                 "split": split_words(inputs),
