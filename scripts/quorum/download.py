@@ -1,17 +1,28 @@
-"""One series from its public place to a verified folder, resumed where a killed job left it."""
+"""A shard's series from their public place to verified folders, resumed where a killed job left.
 
+Files are verified by some threads while others are still under way. What was verified is not
+fetched again; what is missing or wrong is, after growing pauses, until some attempts in a row
+brought no new file.
+"""
+
+import concurrent.futures
 import dataclasses
-import json
 import os
 import random
-import shutil
+import re
 import time
 from pathlib import Path
 
 from quorum.command import LOG
-from quorum.completeness import FileRecord, audit_series, check_listing
+from quorum.completeness import (
+    check_listing,
+    doubled_instance,
+    inspect_or_remove,
+    keep_series,
+    read_manifest,
+)
 from quorum.errors import InputError
-from quorum.files import raise_if_disk, write_whole
+from quorum.files import raise_if_disk
 from quorum.transfer_nbia import fetch_archive
 from quorum.transfer_s3 import Bucket, TransferError, fetch_objects, list_objects
 from quorum.uids import checked_file_name, checked_uid
@@ -19,7 +30,10 @@ from quorum.uids import checked_file_name, checked_uid
 # Pauses before a further attempt, doubled each time, with up to as much again at random [s].
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
-MANIFEST = "manifest.json"
+# Hashing leaves Python's lock alone, parsing doesn't: more threads gain nothing.
+CHECK_THREADS = 2
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{1,99}")
+DISK_FULL = "no space left on device"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +50,10 @@ class Transfer:
         Folder that no rule declares and that survives a killed job.
     shard : str
         Name of the shard.
-    workers, attempts : int
-        Files at the same time, and attempts, a series.
+    workers : int
+        Files at the same time (from a bucket), or series (from the archive, at most 4).
+    attempts : int
+        Attempts in a row that may bring nothing.
     stall_s : float
         A transfer without a byte for so long is ended [s].
     """
@@ -51,103 +67,218 @@ class Transfer:
     stall_s: float
 
 
-def fetch_from_bucket(row, folder: Path, bucket: Bucket):
-    """List one series, fetch what its folder lacks, and return its records.
+class Checks:
+    """Files of several series, verified by some threads; what was found to be whole stays known."""
 
-    Raises
-    ------
-    TransferError
-        When the series is not complete.
-    """
-    stored = list_objects(bucket, f"s3://{row.bucket}/{row.crdc_series_uuid}/")
-    check_listing(stored, num_instances=row.num_instances, num_bytes=row.num_bytes)
-    for item in stored:
-        checked_file_name(item.name, f"the bucket's listing of {row.series_uid}")
-    missing = [
-        item
-        for item in stored
-        if not (folder / item.name).is_file()
-        or (folder / item.name).stat().st_size != item.num_bytes
-    ]
-    if missing:
-        fetch_objects(bucket, missing, folder)
-    return stored
+    def __init__(self, partial: Path, progress):
+        self.partial, self.progress = partial, progress
+        self.records, self.problems, self.futures = {}, {}, {}
+        self.pool = concurrent.futures.ThreadPoolExecutor(CHECK_THREADS)
+
+    def submit(self, uid: str, item):
+        """Have one file verified."""
+        path = self.partial / uid / item.name
+        future = self.pool.submit(inspect_or_remove, path, item, uid)
+        future.add_done_callback(lambda done: self.progress.add(item.num_bytes, done))
+        self.futures[uid, item.name] = future
+
+    def lacking(self, uid: str, stored: list) -> list:
+        """Return the objects that a series lacks; have those verified that are there, unknown."""
+        lacking = []
+        for item in stored:
+            path = self.partial / uid / item.name
+            if not path.is_file() or path.stat().st_size != item.num_bytes:
+                self.records.pop((uid, item.name), None)
+                lacking.append(item)
+            elif (uid, item.name) not in self.records:
+                self.submit(uid, item)
+        return lacking
+
+    def collect(self) -> int:
+        """Wait for all that was submitted; return how many files are newly known to be whole."""
+        before = len(self.records)
+        for key, future in self.futures.items():
+            try:
+                self.records[key] = future.result()
+                self.problems.pop(key, None)
+            except TransferError as error:
+                self.problems[key] = str(error)
+        self.futures = {}
+        return len(self.records) - before
 
 
-def complete_series(row, transfer: Transfer) -> list[FileRecord]:
-    """Bring one series to `<partial>/<shard>/<series_uid>/` and return its records.
+def complete_all(rows: list, transfer: Transfer, progress) -> dict:
+    """Bring every series to `<partial>/<shard>/<series_uid>/`.
 
     Parameters
     ----------
-    row : namedtuple
-        A row of table `series`.
+    rows : list of namedtuple
+        Rows of table `series`.
     transfer : Transfer
-        How it is fetched.
+    progress : quorum.transfer_progress.Progress
+
+    Returns
+    -------
+    dict
+        series_uid -> its FileRecords.
 
     Raises
     ------
     InputError
-        When it is not complete after all attempts, or the disk is full.
+        When one is not complete after all attempts, naming the first and its reason. What can be
+        had of the others was had before.
     """
+    records = {row.series_uid: found for row in rows if (found := resume(row, transfer))}
+    progress.skip(sum(file.num_bytes for found in records.values() for file in found))
+    pending = [row for row in rows if row.series_uid not in records]
+    checks, futile = Checks(transfer.partial, progress), 0
+    with checks.pool:
+        while pending:
+            stored, reasons = fetch_pending(pending, transfer, checks)
+            if checks.collect():
+                futile = 0
+            for row in pending:
+                uid = row.series_uid
+                if uid in stored and not (reason := why_incomplete(uid, stored[uid], checks)):
+                    found = [checks.records[uid, item.name] for item in stored[uid]]
+                    done = transfer.partial / transfer.shard / uid
+                    records[uid] = keep_series(transfer.partial / uid, done, found)
+                elif uid in stored:
+                    reasons[uid] = reason if reason != "missing" else reasons.get(uid, reason)
+            pending = [row for row in pending if row.series_uid not in records]
+            futile += 1
+            if pending:
+                try_again_or_raise(pending, reasons, transfer, futile=futile)
+    return records
+
+
+def resume(row, transfer: Transfer) -> list | None:
+    """Return the records of a series that is whole already; else make ready to go on with it."""
     uid = checked_uid(row.series_uid, "list_series/series.csv")
     folder, done = transfer.partial / uid, transfer.partial / transfer.shard / uid
     if (records := read_manifest(done)) is not None:
         return records
     if done.exists() and not folder.exists():
         os.replace(done, folder)
-    reason = ""
-    for attempt in range(transfer.attempts):
-        if attempt:
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempt - 1))
-            time.sleep(pause_s * (1 + random.random()))
-            LOG.info("%s: attempt %d after: %s", uid, attempt + 1, reason)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            records, problems = fetch_once(row, folder, transfer)
-            if not problems:
-                return keep_series(folder, done, records)
-            reason = f"{len(problems)} files are wrong, the first: {problems[0]}"
-        except TransferError as error:
-            reason = str(error)
-        except OSError as error:
-            raise_if_disk(error, folder)
-            raise
-    raise InputError(
-        f"the series {uid} was not complete after {transfer.attempts} attempts ({reason})",
-        f"{row.num_instances} files with {row.num_bytes} bytes from {transfer.endpoint or row.url}",
-        "check the network and run again: what came whole is kept and not fetched twice",
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    return None
 
 
-def fetch_once(row, folder: Path, transfer: Transfer):
-    """Fetch what a series' folder lacks, and audit all of it; see `audit_series`."""
+def try_again_or_raise(pending: list, reasons: dict, transfer: Transfer, *, futile: int):
+    """Pause before the next attempt, or raise when there were enough that brought nothing."""
+    row = pending[0]
+    reason = reasons.get(row.series_uid, "missing")
+    if DISK_FULL in " ".join(reasons.values()):
+        raise_if_disk(OSError(28, "No space left on device"), transfer.partial)
+    if futile >= transfer.attempts:
+        raise InputError(
+            f"{len(pending)} series are not complete after {futile} attempts that brought nothing, "
+            f"the first {row.series_uid} ({reason})",
+            f"{row.num_instances} files with {row.num_bytes} bytes from "
+            f"{transfer.endpoint or row.url}",
+            "check the network and source.endpoint, and run again: what came whole is kept",
+        )
+    pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (futile - 1)) * (1 + random.random())
+    LOG.info(
+        "%s: %d series not complete, the first %s (%s); again in %.1f s",
+        transfer.shard, len(pending), row.series_uid, reason, pause_s,
+    )  # fmt: skip
+    time.sleep(pause_s)
+
+
+def why_incomplete(uid: str, stored: list, checks: Checks) -> str:
+    """Return why a series is not whole, `missing` where a file did not come; empty if it is."""
+    for item in stored:
+        if (uid, item.name) not in checks.records:
+            return checks.problems.get((uid, item.name), "missing")
+    doubled = doubled_instance([checks.records[uid, item.name] for item in stored])
+    if doubled:
+        for item in stored:
+            del checks.records[uid, item.name]
+            (checks.partial / uid / item.name).unlink(missing_ok=True)
+    return doubled
+
+
+def fetch_pending(pending: list, transfer: Transfer, checks: Checks) -> tuple[dict, dict]:
+    """Fetch what series lack, and have every file verified that came.
+
+    Returns
+    -------
+    stored : dict
+        series_uid -> the StoredObjects of each series whose listing is as the index says.
+    reasons : dict
+        series_uid -> why a series did not come.
+    """
+    for row in pending:
+        (transfer.partial / row.series_uid).mkdir(parents=True, exist_ok=True)
     if transfer.source == "tcia":
-        stored = fetch_archive(transfer.endpoint, row, folder, transfer.stall_s)
-    else:
-        bucket = Bucket(transfer.endpoint, transfer.workers, transfer.stall_s)
-        stored = fetch_from_bucket(row, folder, bucket)
-    return audit_series(folder, stored, row.series_uid)
+        return fetch_from_archive(pending, transfer, checks)
+    return fetch_from_bucket(pending, transfer, checks)
 
 
-def keep_series(folder: Path, done: Path, records: list[FileRecord]) -> list[FileRecord]:
-    """Write the manifest last, and move the verified series to its shard."""
-    with write_whole(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps([dataclasses.asdict(record) for record in records]))
-    done.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(done, ignore_errors=True)
-    os.replace(folder, done)
-    return records
+def fetch_from_bucket(pending: list, transfer: Transfer, checks: Checks) -> tuple[dict, dict]:
+    """List all series, then fetch all that they lack; see `fetch_pending`."""
+    bucket = Bucket(transfer.endpoint, transfer.workers, transfer.stall_s)
+    prefixes = {row.series_uid: series_prefix(row) for row in pending}
+    listings = list_objects(bucket, list(prefixes.values()))
+    stored, reasons, wanted = {}, {}, []
+    for row in pending:
+        uid, listing = row.series_uid, listings[prefixes[row.series_uid]]
+        if isinstance(listing, TransferError):
+            reasons[uid] = str(listing)
+            continue
+        for item in listing:
+            checked_file_name(item.name, f"the bucket's listing of {uid}")
+        try:
+            check_listing(listing, num_instances=row.num_instances, num_bytes=row.num_bytes)
+        except TransferError as error:
+            reasons[uid] = str(error)
+            continue
+        stored[uid] = listing
+        wanted += [(uid, item) for item in checks.lacking(uid, listing)]
+    if wanted:
+        places = [(item, transfer.partial / uid / item.name) for uid, item in wanted]
+        outcome = fetch_objects(
+            bucket,
+            places,
+            arrived=lambda place: checks.submit(*wanted[place]),
+            tick=checks.progress.tick,
+        )
+        for uid, item in wanted:
+            if (uid, item.name) not in checks.futures:
+                reasons.setdefault(uid, outcome.reason_of(item.key) or f"{item.name} did not come")
+    return stored, reasons
 
 
-def read_manifest(done: Path) -> list[FileRecord] | None:
-    """Return a verified series' records, or None when a file is missing or of another size."""
-    try:
-        rows = json.loads((done / MANIFEST).read_text())
-        records = [FileRecord(**row) for row in rows]
-    except (OSError, ValueError, TypeError):
-        return None
-    whole = all(
-        (done / record.name).is_file() and (done / record.name).stat().st_size == record.num_bytes
-        for record in records
-    )
-    return records if whole else None
+def series_prefix(row) -> str:
+    """Return the s3 address of a series' folder, or raise an InputError where it can't be one."""
+    for part in (row.bucket, row.crdc_series_uuid):
+        if not FOLDER.fullmatch(part):
+            raise InputError(
+                f"the index gives {part[:80]!r} as the place of the series {row.series_uid}",
+                "a bucket and a folder of letters, digits, dots and dashes",
+                "install idc-index-data in the version that envs/constraints.txt pins",
+            )
+    return f"s3://{row.bucket}/{row.crdc_series_uuid}/"
+
+
+def fetch_from_archive(pending: list, transfer: Transfer, checks: Checks) -> tuple[dict, dict]:
+    """Fetch each series' zip, a few at the same time; see `fetch_pending`."""
+    stored, reasons = {}, {}
+
+    def fetch(row):
+        folder = transfer.partial / row.series_uid
+        return fetch_archive(transfer.endpoint, row, folder, transfer.stall_s)
+
+    with concurrent.futures.ThreadPoolExecutor(min(4, transfer.workers)) as pool:
+        jobs = {pool.submit(fetch, row): row.series_uid for row in pending}
+        for job in concurrent.futures.as_completed(jobs):
+            uid = jobs[job]
+            try:
+                stored[uid] = job.result()
+            except TransferError as error:
+                reasons[uid] = str(error)
+                continue
+            checks.lacking(uid, stored[uid])
+            checks.progress.tick()
+    return stored, reasons

@@ -21,7 +21,12 @@ from quorum.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "config" / "experiments"
-SERIES_RULES = {"phantom": "simulate_series", "local": "find_series"}
+SERIES_RULES = {
+    "phantom": "simulate_series",
+    "local": "find_series",
+    "idc": "download_series",
+    "tcia": "download_series",
+}
 
 
 def type_config(config: dict):

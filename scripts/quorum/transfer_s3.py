@@ -1,25 +1,34 @@
 """Objects from a public S3 bucket through `s5cmd`: listed, fetched, ended when they stall.
 
 s5cmd does the transfer; what it lacks is added here: a transfer without bytes for a stated time is
-ended (it hangs past 150 s whatever `--retry-count`), its half-written names are removed, and its
-messages become reasons that a person understands.
+ended (it hangs past 150 s whatever `--retry-count`), it dies with the job that started it, its
+half-written names are removed, and its messages become reasons that a person understands.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import json
 import os
+import queue
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
 from quorum.errors import InputError
 
-POLL_S = 0.2
+POLL_S = 0.5
 # The public bucket lies in this region; s5cmd without one asks the bucket first.
 REGION = "us-east-1"
+# prctl(2): a process is sent this signal when the one that started it dies.
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class TransferError(Exception):
@@ -49,7 +58,7 @@ class Bucket:
     endpoint : str
         URL of another S3 server, or empty for the public one.
     workers : int
-        Objects fetched at the same time by one command.
+        Objects fetched at the same time.
     stall_s : float
         A transfer without a new byte for so long is ended [s].
     """
@@ -68,113 +77,206 @@ class Bucket:
                 "run `make env`, and activate .venv",
             )
         words = [program, "--json", "--no-sign-request", "--numworkers", str(self.workers)]
-        words += ["--retry-count", "2", "--log", "error"]
-        return words + (["--endpoint-url", self.endpoint] if self.endpoint else [])
+        words += ["--retry-count", "2", "--log", "info"]
+        words += ["--endpoint-url", self.endpoint] if self.endpoint else []
+        return [*words, "run"]
 
 
-def list_objects(bucket: Bucket, prefix: str) -> list[StoredObject]:
-    """Return the objects under `prefix` (`s3://<bucket>/<folder>/`), sorted by key.
+def list_objects(bucket: Bucket, prefixes: list) -> dict:
+    """List several folders of a bucket.
 
-    Raises
-    ------
-    TransferError
-        When the bucket does not answer, or not with a listing.
+    Parameters
+    ----------
+    bucket : Bucket
+    prefixes : list of str
+        `s3://<bucket>/<folder>/` each.
+
+    Returns
+    -------
+    dict
+        For each prefix its StoredObjects, sorted by key, or the TransferError that says why there
+        is no listing of it.
     """
-    words = [*bucket.command(), "--log", "info", "ls", f"{prefix}*"]
-    try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=bucket.stall_s, env=environment()
-        )
-    except subprocess.TimeoutExpired:
-        raise TransferError(f"no listing of {prefix} within {bucket.stall_s:g} s") from None
-    if done.returncode:
-        raise TransferError(f"no listing of {prefix}: {error_reason(done.stderr)}")
-    objects = []
-    for line in done.stdout.splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            raise TransferError(f"the listing of {prefix} is no listing: {line[:80]!r}") from None
+    found = {prefix: [] for prefix in prefixes}
+    broken = []
+
+    def read(entry):
         if entry.get("type") == "file":
             key, etag = entry["key"], str(entry.get("etag", ""))
-            objects.append(StoredObject(key, int(entry["size"]), etag.strip('"').lower()))
-    return sorted(objects, key=lambda item: item.key)
+            item = StoredObject(key, int(entry.get("size", 0)), etag.strip('"').lower())
+            found.get(key.rsplit("/", 1)[0] + "/", broken).append(item)
+
+    commands = [f"ls {shlex.quote(prefix + '*')}" for prefix in prefixes]
+    outcome = run_commands(bucket, commands, read=read, size=lambda: len(found))
+    for prefix in prefixes:
+        if (reason := outcome.reason_of(prefix)) or not found[prefix]:
+            reason = reason or "no object found"
+            found[prefix] = TransferError(f"no listing of {prefix}: {reason}")
+        else:
+            found[prefix].sort(key=lambda item: item.key)
+    return found
 
 
-def fetch_objects(bucket: Bucket, objects: list[StoredObject], folder: Path):
-    """Fetch the objects into `folder`, each under the last part of its key.
+def fetch_objects(bucket: Bucket, wanted: list, arrived, tick=None) -> "Outcome":
+    """Fetch objects, each to its own path.
 
-    Names must have been checked before (`safe_name`). Objects that came whole stay in the folder
-    whatever happens to the others; nothing half-written keeps a final name.
+    Objects that came whole stay whatever happens to the others; nothing half-written keeps a final
+    name.
 
-    Raises
-    ------
-    TransferError
-        With the reason of the first object that did not come, or when nothing moved for too long.
+    Parameters
+    ----------
+    bucket : Bucket
+    wanted : list of (StoredObject, Path)
+        Names must have been checked before (`checked_file_name`); the folders must be there.
+    arrived : callable
+        Called with the place in `wanted` of each object that came, while others are under way.
+    tick : callable, optional
+        Called without arguments some times a second.
+
+    Returns
+    -------
+    Outcome
+        Why objects did not come.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    commands = "".join(f"cp '{item.key}' '{folder / item.name}'\n" for item in objects)
-    errors = folder / ".errors"
-    with open(errors, "w+", encoding="utf-8") as stream:
+    places = {str(path): place for place, (_, path) in enumerate(wanted)}
+    under_way = {path.parent: 0 for _, path in wanted}
+    for _, path in wanted:
+        under_way[path.parent] += 1
+
+    def read(entry):
+        place = places.get(entry.get("destination"))
+        if entry.get("success") and place is not None:
+            under_way[wanted[place][1].parent] -= 1
+            arrived(place)
+
+    def size():
+        return sum(folder_bytes(folder) for folder, left in under_way.items() if left)
+
+    commands = [f"cp {shlex.quote(item.key)} {shlex.quote(str(path))}" for item, path in wanted]
+    try:
+        return run_commands(bucket, commands, read=read, size=size, tick=tick)
+    finally:
+        remove_halves([path for _, path in wanted])
+
+
+def remove_halves(paths: list):
+    """Remove the half-written files that s5cmd leaves: a final name with digits behind it."""
+    names: dict[Path, set] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(path.name)
+    for folder, wanted in names.items():
+        for file in folder.iterdir():
+            whole = file.name.rstrip("0123456789")
+            if file.name not in wanted and whole in wanted:
+                file.unlink()
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How commands of s5cmd ended: its errors by command, and why all of them were ended."""
+
+    errors: dict
+    ended: str
+
+    def reason_of(self, key: str) -> str:
+        """Return why the command that names `key` failed; empty when nothing says that it did."""
+        for command, reason in self.errors.items():
+            if f"{key}*" in command or f"{key} " in f"{command} ":
+                return reason
+        return self.ended or self.errors.get("", "")
+
+
+def run_commands(bucket: Bucket, commands: list, *, read, size, tick=None) -> Outcome:
+    """Run s5cmd on a list of commands, and end it when it stalls.
+
+    Parameters
+    ----------
+    bucket : Bucket
+    commands : list of str
+        Lines for `s5cmd run`.
+    read : callable
+        Called with each line of its output, a dict.
+    size : callable
+        Returns a number that changes while bytes come.
+    tick : callable, optional
+        Called without arguments some times a second.
+    """
+    lines, ended = queue.SimpleQueue(), ""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write("".join(f"{command}\n" for command in commands).encode())
+        given.seek(0)
         process = subprocess.Popen(
-            [*bucket.command(), "run"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=stream,
+            bucket.command(),
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=errors,
             env=environment(),
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
+        reader = threading.Thread(target=read_lines, args=(process.stdout, lines), daemon=True)
+        reader.start()
         try:
-            process.stdin.write(commands.encode())
-            process.stdin.close()
-            stalled = wait_while_growing(process, folder, bucket.stall_s)
+            if not follow(lines, read=read, size=size, tick=tick, stall_s=bucket.stall_s):
+                ended = f"no byte came for {bucket.stall_s:g} s"
         finally:
-            end_group(process)
-        stream.seek(0)
-        reason = error_reason(stream.read())
-    errors.unlink(missing_ok=True)
-    wanted = {item.name for item in objects}
-    for file in folder.iterdir():
-        if any(file.name != name and file.name.startswith(name) for name in wanted):
-            file.unlink()
-    if stalled:
-        raise TransferError(f"no byte came for {bucket.stall_s:g} s")
-    if process.returncode:
-        raise TransferError(reason)
+            end_group(process, at_once=bool(ended) or sys.exc_info()[0] is not None)
+            reader.join()
+            process.stdout.close()
+        errors.seek(0)
+        return Outcome(read_errors(errors.read().decode(errors="replace")), ended)
 
 
-def wait_while_growing(process, folder: Path, stall_s: float) -> bool:
-    """Wait for a process; return True when its folder stopped growing for `stall_s` before."""
-    last_size, last_change = -1, time.monotonic()
+def read_lines(stream, lines: queue.SimpleQueue):
+    """Put each line of a stream on a queue, and None at its end."""
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def follow(lines: queue.SimpleQueue, *, read, size, tick, stall_s: float) -> bool:
+    """Handle lines until their end; return False when nothing came or grew for `stall_s`."""
+    last_size, last_change = None, time.monotonic()
     while True:
         try:
-            process.wait(POLL_S)
-            return False
-        except subprocess.TimeoutExpired:
-            size = folder_bytes(folder)
-        if size != last_size:
-            last_size, last_change = size, time.monotonic()
-        elif time.monotonic() - last_change > stall_s:
-            return True
+            line = lines.get(timeout=min(POLL_S, stall_s / 4))
+        except queue.Empty:
+            if (now := size()) != last_size:
+                last_size, last_change = now, time.monotonic()
+            elif time.monotonic() - last_change > stall_s:
+                return False
+        else:
+            if line is None:
+                return True
+            last_change = time.monotonic()
+            # What is no JSON is no listing: a server may answer with a page.
+            with contextlib.suppress(ValueError):
+                read(json.loads(line))
+        if tick is not None:
+            tick()
 
 
 def folder_bytes(folder: Path) -> int:
     """Return the bytes that a folder's files take on the disk, so that holes don't count."""
     total = 0
     for file in os.scandir(folder):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             total += file.stat(follow_symlinks=False).st_blocks * 512
-        except FileNotFoundError:
-            continue
     return total
 
 
-def end_group(process):
-    """End a process and all that it started."""
-    if process.poll() is None:
+def die_with_parent():
+    """Have the kernel end this process when the job that started it is killed (Linux)."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def end_group(process, *, at_once: bool):
+    """Wait for a process, or end it and all that it started."""
+    if at_once:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
 def environment() -> dict:
@@ -183,13 +285,15 @@ def environment() -> dict:
     return {**kept, "AWS_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-def error_reason(text: str) -> str:
-    """Return the first error in s5cmd's output, in one short line."""
+def read_errors(text: str) -> dict:
+    """Return s5cmd's errors by command, each in one short line; "" for one without a command."""
+    errors: dict[str, str] = {}
     for line in text.splitlines():
         try:
-            reason = json.loads(line).get("error", "")
+            entry = json.loads(line)
+            command, reason = entry.get("command", ""), entry.get("error", "")
         except (ValueError, AttributeError):
-            reason = line
+            command, reason = "", line
         if reason:
-            return " ".join(str(reason).split())[:300]
-    return "s5cmd ended without a reason"
+            errors.setdefault(command, " ".join(str(reason).split())[:300])
+    return errors

@@ -19,8 +19,10 @@ rule list_series:
         runtime=5,
     params:
         code=code_digest("list_series"),
+        index=config["source"]["index"] or "",
     shell:
         "python scripts/list_series.py"
+        " --index {params.index:q}"
         " --out-series {output.series}"
         " --out-slices {output.slices}"
         " > {log} 2>&1"

@@ -30,6 +30,8 @@ except InputError as error:
     # One sentence; an exception would be shown with the place in this file that raised it.
     sys.exit(f"error: {error}")
 
+# No parameter of a rule: the same files from another server are the same files.
+ENDPOINT = config["source"]["endpoint"] or ""
 SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
 
 
@@ -95,6 +97,14 @@ def series_folder(wildcards):
     if SOURCE["kind"] == "local":
         return []
     return f"<results>/{SOURCE['rule']}/{wildcards.shard}"
+
+
+def shard_before(wildcards):
+    """The cubes of the shard whose images must be gone before this one's come: the disk's bound."""
+    number = SHARDS.index(wildcards.shard) - config["source"]["concurrent_shards"]
+    if number < 0 or config["source"]["keep_dicom"]:
+        return []
+    return f"<results>/extract_cubes/{SHARDS[number]}.h5"
 
 
 def unless_kept(path):

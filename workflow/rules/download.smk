@@ -2,15 +2,17 @@
 
 
 rule check_disk:
-    """What the download takes on the disk; stops a run that can't fit before the first byte."""
+    """Whether a shard's download fits on the disk now; the first one says what all of it takes."""
     input:
-        shards=rules.plan_shards.output.summary,
+        shards=ancient(rules.plan_shards.output.summary),
+        # A resource is freed when its job ends, not when its images are gone; this bounds them.
+        before=ancient(shard_before),
     output:
-        disk="<results>/check_disk/disk.csv",
+        disk="<results>/check_disk/{shard}.csv",
     log:
-        "<logs>/check_disk/check_disk.log",
+        "<logs>/check_disk/{shard}.log",
     benchmark:
-        "<benchmarks>/check_disk/check_disk.tsv"
+        "<benchmarks>/check_disk/{shard}.tsv"
     conda:
         "../../envs/quorum.yaml"
     threads: 1
@@ -20,14 +22,15 @@ rule check_disk:
     params:
         code=code_digest("check_disk"),
         concurrent_shards=config["source"]["concurrent_shards"],
-        budget=disk_budget_flag,
-        keep=keep_dicom_flag,
+        budget_gb=config["source"]["disk_budget_gb"] or "",
+        keep_dicom=config["source"]["keep_dicom"],
     shell:
         "python scripts/check_disk.py"
         " --shards {input.shards}"
+        " --shard {wildcards.shard}"
         " --concurrent-shards {params.concurrent_shards}"
-        " {params.budget}"
-        " {params.keep}"
+        " --budget-gb {params.budget_gb:q}"
+        " --keep-dicom {params.keep_dicom}"
         " --out-disk {output.disk}"
         " 2>&1 | tee {log}"
 
@@ -38,7 +41,6 @@ rule download_series:
         plan=shard_plan,
         series=rules.list_series.output.series,
         disk=ancient(rules.check_disk.output.disk),
-        before=shard_before,
     output:
         files="<results>/download_series/{shard}.csv",
         manifest="<results>/download_series/{shard}.manifest.csv",
@@ -57,14 +59,14 @@ rule download_series:
     params:
         code=code_digest("download_series"),
         source=config["source"]["kind"],
-        endpoint=config["source"]["endpoint"] or "",
         partial=whole_path("<results>/.partial"),
     shell:
         "python scripts/download_series.py"
         " --plan {input.plan}"
         " --series {input.series}"
+        " --disk {input.disk}"
         " --source {params.source}"
-        " --endpoint {params.endpoint:q}"
+        " --endpoint {ENDPOINT:q}"
         " --partial {params.partial}"
         " --out-folder {output.folder}"
         " --out-files {output.files}"
