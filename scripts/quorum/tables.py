@@ -150,7 +150,7 @@ def read_table(path, table: str) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return check_table(pd.read_parquet(path), table, path.name)
         texts = {c["name"]: "string" for c in schema["columns"] if c["dtype"] in ("string", *LISTS)}
-        frame = pd.read_csv(path, dtype=texts, float_precision="round_trip")
+        frame = pd.read_csv(path, dtype=texts)
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise InputError(
             f"the table {path} can't be read ({str(error).splitlines()[0]})",
