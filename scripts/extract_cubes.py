@@ -136,17 +136,10 @@ def write_shard(path, found, attributes: dict, has_latent: bool) -> list:
     return dropped
 
 
-def main(argv=None):
-    """Read the plan, make each nodule's cube, write the shard and who was dropped."""
-    args = parse_args(argv)
-    plan = read_table(args.plan, "nodules")
-    findings = read_table(args.findings, "findings")
-    slices = read_table(args.slices, "series_slices")
-    slices = slices[slices["source_series_uid"].isin(plan["series_uid"])]
-    kind = common_kind(slices["data_kind"], [args.slices])
-    made_by = provenance(__file__, args)
-    attributes = {
-        "data_kind": kind if len(plan) else NO_DATA,
+def shard_attributes(args, kind: str, made_by: dict) -> dict:
+    """Return the shard's attributes: grid, rules, origin."""
+    return {
+        "data_kind": kind,
         "spacing_mm": args.spacing_mm,
         "shape_vox": args.shape_vox,
         "mask_rule": MASK_RULE,
@@ -157,6 +150,18 @@ def main(argv=None):
         "tie_rule": TIE_RULE,
         "made_by": made_by,
     }
+
+
+def main(argv=None):
+    """Read the plan, make each nodule's cube, write the shard and who was dropped."""
+    args = parse_args(argv)
+    plan = read_table(args.plan, "nodules")
+    findings = read_table(args.findings, "findings")
+    slices = read_table(args.slices, "series_slices")
+    slices = slices[slices["source_series_uid"].isin(plan["series_uid"])]
+    kind = common_kind(slices["data_kind"], [args.slices])
+    made_by = provenance(__file__, args)
+    attributes = shard_attributes(args, kind if len(plan) else NO_DATA, made_by)
     settings = {
         "shape": tuple(args.shape_vox),
         "spacing_mm": args.spacing_mm,

@@ -8,7 +8,6 @@ from quorum.outlines import Outline, pieces_of
 from quorum.ratings import RATINGS
 from quorum.reader_masks import (
     NativeMasks,
-    Raster,
     draw_readers,
     padded_to,
     paste,
@@ -29,22 +28,19 @@ def make_cube(nodule, outlines: list, scan: Scan, *, shape, spacing_mm: float, p
         A row of the table nodules.
     outlines : list of lists of Outline
         One list a reader, in the order of its annotation_ids.
-    scan : Scan
     shape : (int, int, int)
         The cube's voxels along z, y, x.
-    spacing_mm : float
     padding_vox : int
         Around the readers' box, for STAPLE.
 
     Raises
     ------
     Dropped
-        When the scan holds nothing of the cube's centre, or no reader encloses a voxel.
+        When the scan holds nothing of the cube, or no reader encloses a voxel.
     """
     raster = scan.raster
-    center = raster.center_lps_mm(
-        nodule["center_row_px"], nodule["center_column_px"], nodule["center_z_mm"]
-    )
+    places = (nodule[f"center_{name}"] for name in ("row_px", "column_px", "z_mm"))
+    center = raster.center_lps_mm(*places)
     cube = cube_geometry(raster.geometry, center, shape=shape, spacing_mm=spacing_mm)
     native = draw_readers(outlines, raster, margin_mm=spacing_mm)
     if not native.readers.any():
@@ -55,7 +51,7 @@ def make_cube(nodule, outlines: list, scan: Scan, *, shape, spacing_mm: float, p
     if not coverage.any():
         raise Dropped("outside the images", "the series holds no data in the cube")
     staple = staple_probability(block, native.num_readers)
-    record = {
+    fields = {
         "image": image,
         "readers": readers,
         "coverage": coverage,
@@ -63,12 +59,8 @@ def make_cube(nodule, outlines: list, scan: Scan, *, shape, spacing_mm: float, p
         "coverage_box": bounding_box(coverage),
         "is_truncated": np.count_nonzero(readers) < np.count_nonzero(block),
         "center_lps_mm": center,
-        "data_kind": str(scan.first["data_kind"]),
-        "series_uid": str(scan.first["series_uid"]),
     }
-    if has_latent(scan):
-        record["latent"] = latent_mask(scan, cube, str(nodule["nodule_id"]))
-    return {**record, **grid_fields(cube, raster), **reader_fields(nodule, native)}
+    return {**fields, **scan_fields(scan, cube, nodule), **reader_fields(nodule, native)}
 
 
 def read_cube(scan: Scan, cube: Geometry):
@@ -95,13 +87,18 @@ def bounding_box(coverage) -> np.ndarray:
     return np.array([v.min() for v in index] + [v.max() + 1 for v in index], np.int16)
 
 
-def grid_fields(cube: Geometry, raster: Raster) -> dict:
-    """Return where the cube lies, and the series' own spacing."""
-    return {
+def scan_fields(scan: Scan, cube: Geometry, nodule) -> dict:
+    """Return where the cube lies, what it was cut from, and a phantom's true surface."""
+    fields = {
         "origin_lps_mm": cube.origin_lps_mm,
         "direction": cube.direction.ravel(),
-        "native_spacing_mm": np.array(raster.geometry.spacing_mm),
+        "native_spacing_mm": np.array(scan.raster.geometry.spacing_mm),
+        "data_kind": str(scan.first["data_kind"]),
+        "series_uid": str(scan.first["series_uid"]),
     }
+    if has_latent(scan):
+        fields["latent"] = latent_mask(scan, cube, str(nodule["nodule_id"]))
+    return fields
 
 
 def reader_fields(nodule, native: NativeMasks) -> dict:

@@ -102,7 +102,6 @@ def draw_readers(outlines: list, raster: Raster, *, margin_mm: float) -> NativeM
     Raises
     ------
     OutlineOffSlice
-        When an outline lies between slices.
     """
     every = [outline for reader in outlines for outline in reader]
     axis_z = outlined_slices(raster, np.unique([outline.z_mm for outline in every]), margin_mm)

@@ -141,7 +141,6 @@ def ball_mask(geometry, radius_mm):
 
 
 @settings(deadline=None, max_examples=25)
-@settings(deadline=None)
 @given(
     st.tuples(st.floats(0.5, 5), st.floats(0.45, 1.0)),
     st.floats(3, 9),
