@@ -33,10 +33,7 @@ def make_cube(nodule, outlines: list, scan: Scan, *, shape, spacing_mm: float, p
     padding_vox : int
         Around the readers' box, for STAPLE.
 
-    Raises
-    ------
-    Dropped
-        When the scan holds nothing of the cube, or no reader encloses a voxel.
+    Raises Dropped when the scan holds nothing of the cube, or no reader encloses a voxel.
     """
     raster = scan.raster
     places = (nodule[f"center_{name}"] for name in ("row_px", "column_px", "z_mm"))
