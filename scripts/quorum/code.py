@@ -14,6 +14,7 @@ from quorum.errors import InputError
 SCRIPTS = Path(__file__).resolve().parent.parent
 
 
+@functools.cache
 def code_digest(script: str, *modules: str) -> str:
     """Return the digest of `scripts/<script>.py` and its import closure in this project.
 
@@ -25,10 +26,8 @@ def code_digest(script: str, *modules: str) -> str:
         Dotted names of modules that the script loads by name while it runs, such as
         `quorum.networks.unet3d`; the imports alone don't show them.
     """
-    closure: set[Path] = set()
-    collect_imports(SCRIPTS / f"{script}.py", closure)
-    for module in modules:
-        collect_imports(SCRIPTS.joinpath(*module.split(".")).with_suffix(".py"), closure)
+    named = [SCRIPTS.joinpath(*module.split(".")).with_suffix(".py") for module in modules]
+    closure = collect_imports([SCRIPTS / f"{script}.py", *named])
     total = hashlib.sha256()
     for path in sorted(closure):
         total.update(str(path.relative_to(SCRIPTS)).encode())
@@ -36,17 +35,27 @@ def code_digest(script: str, *modules: str) -> str:
     return total.hexdigest()[:16]
 
 
-def collect_imports(path: Path, closure: set):
-    """Add `path` and every file of this project that it imports to `closure`."""
-    if path in closure or not path.is_file():
-        return
-    closure.add(path)
+def collect_imports(paths: list) -> set:
+    """Return those of `paths` that exist, and every file of this project that they import."""
+    closure, left = set(), [path for path in paths if path.is_file()]
+    while left:
+        path = left.pop()
+        if path not in closure:
+            closure.add(path)
+            left += imported_files(path)
+    return closure
+
+
+@functools.cache
+def imported_files(path: Path) -> tuple:
+    """Return the files of this project that a file imports: modules, and packages on the way."""
+    found = []
     for module in imported_modules(path):
         parts = module.split(".")
         for length in range(1, len(parts) + 1):
             stem = SCRIPTS.joinpath(*parts[:length])
-            collect_imports(stem.with_suffix(".py"), closure)
-            collect_imports(stem / "__init__.py", closure)
+            found += [stem.with_suffix(".py"), stem / "__init__.py"]
+    return tuple(file for file in dict.fromkeys(found) if file.is_file())
 
 
 @functools.cache

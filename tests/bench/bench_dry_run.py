@@ -37,12 +37,12 @@ def main():
                 cpu_times.append(cpu_of_children_s() - cpu_start)
                 if result.returncode != 0:
                     sys.exit(result.stdout)
-            share = min(times) / LIMIT_S
-            print(f"{name}: {min(times):.1f} s ({min(cpu_times):.1f} s CPU), {share:.2f} of the limit")
+            best_s, cpu_s = min(times), min(cpu_times)
+            print(f"{name}: {best_s:.1f} s, {best_s / LIMIT_S:.2f} of the limit; CPU {cpu_s:.1f} s")
 
 
 def cpu_of_children_s() -> float:
-    """Return the CPU time of ended child processes, which other work on the machine leaves alone."""
+    """Return the CPU time of ended child processes; other work on the machine counts less in it."""
     times = os.times()
     return times.children_user + times.children_system
 
