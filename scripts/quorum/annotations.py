@@ -6,6 +6,7 @@ import pandas as pd
 from quorum.command import progress
 from quorum.outlines import outlines_by_annotation, slice_masks
 from quorum.ratings import RATINGS, is_out_of_range
+from quorum.tables import column_names
 
 
 def describe_annotations(marks, contours, series) -> pd.DataFrame:
@@ -32,7 +33,8 @@ def describe_annotations(marks, contours, series) -> pd.DataFrame:
         describe_outlines(outlines[row.annotation_id], *spacings[row.series_uid])
         for row in progress(list(marks.itertuples()), "annotations")
     ]
-    found = pd.DataFrame(found, index=marks.index)
+    names = [name for name in column_names("annotations") if name not in marks]
+    found = pd.DataFrame(found, index=marks.index, columns=names)
     rated = marks[list(RATINGS)].to_dict("records")
     found["has_rating_out_of_range"] = [is_out_of_range(ratings) for ratings in rated]
     return pd.concat([marks, found], axis=1)

@@ -63,7 +63,8 @@ def reader_counts(readers: dict) -> list:
         Count("nodules by reader", len(nodules), num_of_four(nodules)),
         Count("nodules of one reader", int((sizes == 1).sum())),
         *[Count(f"nodules of {k} distinct readers", int((sizes == k).sum())) for k in (2, 3, FOUR)],
-        Count("nodules left unresolved", int(nodules["is_unresolved"].sum())),
+        Count("nodules left unresolved", int(nodules["is_unresolved"].sum()),
+              note="for config/overrides.csv: one reader outlined what others outlined as two"),
     ]  # fmt: skip
 
 

@@ -27,8 +27,8 @@ from quorum.reader_links import linked_pairs, mark_voxels, measure_overlap
 # ASSUME: a mark covers a piece when it holds at least half of the piece's voxels, and a majority
 # of the other readers decides what is a piece (chosen here; the report counts what hinges on it)
 MIN_HELD = 0.5
-# ASSUME: a refused link is open when its IoU is at least 0.8 of the best followed one's (chosen
-# here: the two readings are then about equally good, and a person should decide)
+# ASSUME: a refused link is open when its IoU is at least 0.8 of that of the link by which one of
+# its two marks was placed (chosen here: both readings are then about equally good)
 OPEN_SHARE = 0.8
 
 
@@ -252,15 +252,15 @@ class Cluster:
             is_apart = any(self.override_of(a, b) == "apart" for a in ours for b in theirs)
             if len(set(sessions)) < len(sessions) or is_apart:
                 self.refuse_forced(is_forced, first + second)
-                strongest = max(best.get(first, 0.0), best.get(second, 0.0))
-                is_open = iou > 0 and iou >= OPEN_SHARE * strongest and not is_apart
+                followed = [best[unit] for unit in (first, second) if unit in best]
+                is_open = 0 < iou >= OPEN_SHARE * min(followed, default=0.0) and not is_apart
                 self.decide("refused_link", first + second, iou, gap_mm, is_open)
                 refused += [(first, second)] if is_open else []
                 continue
             if is_forced:
                 self.decide("override", first + second, iou, gap_mm)
             for unit in (first, second):
-                best[unit] = max(best.get(unit, 0.0), iou)
+                best.setdefault(unit, iou)  # links come by falling IoU: the first is the best
             merged = ours + theirs
             for unit in merged:
                 group_of[unit] = merged

@@ -3,9 +3,11 @@
 An archive is untrusted: its names may lead out of it, its sizes may be lies, it may hold links.
 """
 
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from quorum.errors import InputError
@@ -14,6 +16,7 @@ from quorum.errors import InputError
 MAX_FILE_BYTES = 16 << 20
 MAX_TOTAL_BYTES = 1 << 30
 MAX_FILES = 20_000
+DAMAGED = (ValueError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error)
 
 
 def read_members(path) -> dict:
@@ -45,7 +48,7 @@ def read_members(path) -> dict:
             members = dict(limited(path, [(path.name, path.open("rb"))]))
         else:
             members = dict(limited(path, tar_members(path)))
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, *DAMAGED) as error:
         raise unreadable(path, error) from error
     return below_common_folder(members)
 
@@ -95,16 +98,13 @@ def zip_members(path):
 
 def tar_members(path):
     """Yield name and open stream of each file of a tar, read as a stream."""
-    try:
-        with tarfile.open(path, "r|*") as archive:
-            for entry in archive:
-                if entry.isdir():
-                    continue
-                if not entry.isreg():
-                    raise link_error(path, entry.name)
-                yield entry.name, archive.extractfile(entry)
-    except tarfile.TarError as error:
-        raise unreadable(path, error) from error
+    with tarfile.open(path, "r|*") as archive:
+        for entry in archive:
+            if entry.isdir():
+                continue
+            if not entry.isreg():
+                raise link_error(path, entry.name)
+            yield entry.name, archive.extractfile(entry)
 
 
 def folder_members(path):
