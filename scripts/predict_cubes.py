@@ -12,7 +12,8 @@ Method
     The click is one seeded reader's own centre, moved by each offset in one direction drawn at
     random. A network sees the crop around the click, kept inside the stored cube; what is not
     covered repeats the nearest covered voxel. Its probability is the mean over test-time flips
-    of the axes it was trained to flip. A baseline gives 0 or 1.
+    of the axes it was trained to flip; where the validation fold said so, all but the component
+    nearest to the click is set to 0. A baseline gives 0 or 1.
 Source
     The recipe's centre crop at prediction; test-time flips: Krizhevsky 2012 (10.1145/3065386).
 """
@@ -31,6 +32,7 @@ from quorum.errors import InputError
 from quorum.files import write_whole
 from quorum.models import read_model, refuse_other_kind, refuse_other_plan
 from quorum.plans import check_cube, nodules_of, read_plan
+from quorum.postprocessing import keep_component
 from quorum.predictions import PredictionsWriter
 from quorum.shards import open_shards
 from quorum.tables import read_table
@@ -71,7 +73,11 @@ def network_predictor(model: dict, *, cubes, has_flips: bool):
             network, store, index=0, starts=starts, settings=settings, flips=flips
         )
         boxes = np.concatenate([starts, starts + np.array(settings["crop_vox"])], axis=1)
-        return boxes, share.cpu().numpy()
+        share = share.cpu().numpy()
+        if model["postprocess"] == "component":
+            places = zip(share, clicks - starts, strict=True)
+            share = np.stack([keep_component(s, model["threshold"], at) for s, at in places])
+        return boxes, share
 
     return predict
 
@@ -136,7 +142,9 @@ def main(argv=None):
         predict = network_predictor(model, cubes=cubes, has_flips=args.flips == "True")
     else:
         predict = baseline_predictor(model, cubes=cubes)
-    attributes = {key: model[key] for key in ("experiment", "fold", "seed", "threshold")}
+    attributes = {
+        key: model[key] for key in ("experiment", "fold", "seed", "threshold", "postprocess")
+    }
     attributes |= {"part": args.part, "data_kind": cubes.data_kind, "method": method}
     attributes["made_by"] = provenance(__file__, args)
     names = [str(cubes.nodule_id[k]) for k in chosen]

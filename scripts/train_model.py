@@ -6,7 +6,7 @@ Reads
     --shards  every shard of cubes
 Writes
     --out-model    model.pt (torch.load with weights_only=True): weights or numbers, the plan, the
-                   probability threshold chosen on the validation fold, data_kind
+                   threshold and post-processing chosen on the validation fold, data_kind
     --out-history  history.csv, one row a step (none for a baseline)
     --out-record   record.json: plan, digests of data and split, versions, hardware, seeds,
                    parameters, steps, time, peak memory, what is not deterministic
@@ -55,7 +55,7 @@ def fit_network(plan, args, *, cubes, parts):
     Where there is nothing to write, the exit status: 75 when the run was told to end and goes on
     from its checkpoint another time, 0 in a process that is not the first.
     """
-    from quorum.evaluation import best_threshold
+    from quorum.evaluation import choose_answer
     from quorum.training import Run, fit
 
     settings = plan["settings"]
@@ -82,9 +82,10 @@ def fit_network(plan, args, *, cubes, parts):
         return EXIT_TEMPORARY if run.is_terminated else 0
     best = run.state["best"]
     run.network.load_state_dict(best["weights"])
-    threshold, dice = best_threshold(run.network.eval(), validation, settings, THRESHOLDS)
-    found = {"weights": best["weights"], "threshold": threshold, "validation_dice": dice}
+    answer = choose_answer(run.network.eval(), validation, settings, THRESHOLDS)
+    found = {"weights": best["weights"], **answer}
     notes = {
+        "answer": answer,
         "data_sha256": key["data"],
         "num_parameters": sum(p.numel() for p in run.network.parameters()),
         "num_steps": run.state["step"],
@@ -99,7 +100,7 @@ def fit_numbers(plan, args, *, cubes, parts):
     cases = load_cases(cubes, parts["train"], seed=args.seed, consensus=consensus)
     numbers = fit_baseline(method, cases)
     LOG.info("%s: %s", method, json.dumps(numbers))
-    found = {"numbers": numbers, "threshold": 0.5, "validation_dice": float("nan")}
+    found = {"numbers": numbers, "threshold": 0.5, "postprocess": "none"}
     num_fitted = sum(np.size(value) for value in numbers.values()) - 1  # training_dice apart
     return found, [], {"num_parameters": num_fitted, "num_steps": 0}, None
 

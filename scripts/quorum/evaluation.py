@@ -1,8 +1,10 @@
-"""A network over nodules: probabilities in crops, and Dice by threshold on a validation fold."""
+"""A network over nodules: probabilities in crops, and what its answer is on a validation fold."""
 
+import numpy as np
 import torch
 
 from quorum.batches import AXES, cut_batch, plain_draw
+from quorum.postprocessing import STEPS, nearest_component
 
 BATCH = 8
 
@@ -60,20 +62,21 @@ def probability(logits):
     return torch.sigmoid(logits.float()).mean(1)
 
 
-def mean_dice(predict, store, settings: dict, thresholds) -> torch.Tensor:
-    """Return the mean Dice over nodules at each threshold, in the covered part of the cube.
+def middle_shares(predict, store, settings: dict):
+    """Yield batches of nodules, cut at the cube's middle: probability, reference and its size.
 
-    The crop is the cube's middle; what of the reference lies outside it counts as missed.
-
-    Returns
-    -------
-    float64 (thresholds,)
-        A nodule whose reference has no covered voxel is left out.
+    Yields
+    ------
+    share : float32 (batch, z, y, x)
+        0 where not covered.
+    inside : bool (batch, z, y, x)
+        The reference in the crop.
+    sizes : float64 (batch,)
+        Voxels of the reference in the whole cube: what lies outside the crop counts as missed.
     """
     crop_vox = tuple(settings["crop_vox"])
     middle = [(whole - side) // 2 for whole, side in zip(store.cube_vox, crop_vox, strict=True)]
     window = tuple(slice(a, a + side) for a, side in zip(middle, crop_vox, strict=True))
-    per_nodule = []
     for first in range(0, len(store), BATCH):
         cube = torch.arange(first, min(first + BATCH, len(store)))
         draw = plain_draw(cube, torch.tensor(middle).expand(len(cube), 3))
@@ -82,19 +85,56 @@ def mean_dice(predict, store, settings: dict, thresholds) -> torch.Tensor:
             inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
             share = probability(predict(inputs)) * counts
         whole = store.reference[first : first + len(cube)]
-        inside = whole[(slice(None), *window)]
-        sizes = whole.flatten(1).sum(1).double()
+        yield share, whole[(slice(None), *window)], whole.flatten(1).sum(1).double()
+
+
+def mean_dice(predict, store, settings: dict, threshold: float) -> float:
+    """Return the mean Dice over nodules, in the covered part of the cube.
+
+    A nodule whose reference has no covered voxel is left out.
+    """
+    values = [
+        masks_dice(share >= threshold, inside, sizes)
+        for share, inside, sizes in middle_shares(predict, store, settings)
+    ]
+    return float(torch.cat(values).nanmean())
+
+
+def masks_dice(masks, inside, sizes):
+    """Return each nodule's Dice: float64 (batch,); nan where its reference is empty."""
+    both = (masks & inside).flatten(1).sum(1).double()
+    dice = 2 * both / (masks.flatten(1).sum(1) + sizes)
+    return torch.where(sizes > 0, dice, torch.nan)
+
+
+def choose_answer(predict, store, settings: dict, thresholds) -> dict:
+    """Return the threshold and post-processing with the best mean Dice on the validation fold.
+
+    Parameters
+    ----------
+    thresholds : list of float
+
+    Returns
+    -------
+    dict
+        threshold, postprocess (`none` or `component`), validation_dice, and dice_by_postprocess:
+        the best Dice of each, so that the gain of the step can be seen.
+    """
+    point = (np.array(settings["crop_vox"]) - 1) / 2
+    dice = {(step, threshold): [] for step in STEPS for threshold in thresholds}
+    for share, inside, sizes in middle_shares(predict, store, settings):
         for threshold in thresholds:
-            mask = share >= threshold
-            both = (mask & inside).flatten(1).sum(1).double()
-            per_nodule.append(2 * both / (mask.flatten(1).sum(1) + sizes))
-            per_nodule[-1][sizes == 0] = float("nan")
-    blocks = [torch.cat(per_nodule[k :: len(thresholds)]) for k in range(len(thresholds))]
-    return torch.stack(blocks).nanmean(1)
-
-
-def best_threshold(predict, store, settings: dict, thresholds):
-    """Return the threshold with the best mean Dice, the lowest of equals, and that Dice."""
-    dice = mean_dice(predict, store, settings, thresholds)
-    best = int(dice.argmax())
-    return float(thresholds[best]), float(dice[best])
+            masks = share >= threshold
+            kept = [nearest_component(mask, point) for mask in masks.cpu().numpy()]
+            dice["none", threshold].append(masks_dice(masks, inside, sizes))
+            kept = torch.from_numpy(np.stack(kept)).to(masks.device)
+            dice["component", threshold].append(masks_dice(kept, inside, sizes))
+    means = {key: float(torch.cat(values).nanmean()) for key, values in dice.items()}
+    step, threshold = max(means, key=means.get)
+    best = {name: max(means[name, t] for t in thresholds) for name in STEPS}
+    return {
+        "threshold": threshold,
+        "postprocess": step,
+        "validation_dice": means[step, threshold],
+        "dice_by_postprocess": best,
+    }

@@ -18,7 +18,7 @@ def write_model(path, model: dict):
     path : str or Path
     model : dict
         experiment, settings, consensus, fold, num_folds, seed, data_kind, spacing_mm, threshold
-        (chosen on the validation fold), validation_dice, and `weights` (a network's) or `numbers`
+        and postprocess (chosen on the validation fold), and `weights` (a network's) or `numbers`
         (a baseline's).
     """
     with write_whole(path) as temporary:

@@ -1,7 +1,8 @@
 """Prediction files: one run's probabilities on the stored cubes' grid, in HDF5.
 
 Attributes: schema `quorum-predictions`, schema_version, experiment, fold, seed, part, data_kind,
-threshold (probability, chosen on the validation fold), method, made_by (JSON).
+threshold (probability) and postprocess (already done; see quorum.postprocessing), both chosen on
+the validation fold, method, made_by (JSON). The answer is where probability >= threshold.
 
     nodule_id      text     (n,)
     offsets_mm     float64  (offsets,)              distance of the click from a reader's centre
@@ -18,7 +19,17 @@ import numpy as np
 from quorum.errors import InputError
 
 SCHEMA, SCHEMA_VERSION = "quorum-predictions", 1
-ATTRIBUTES = ("experiment", "fold", "seed", "part", "data_kind", "threshold", "method", "made_by")
+ATTRIBUTES = (
+    "experiment",
+    "fold",
+    "seed",
+    "part",
+    "data_kind",
+    "threshold",
+    "postprocess",
+    "method",
+    "made_by",
+)
 # ASSUME: probabilities below 0.001 are stored as 0 (float16 noise that would not compress).
 SMALLEST = 1e-3
 

@@ -7,6 +7,7 @@ functions of that number, and the state between steps is kept by quorum.checkpoi
 
 import functools
 import logging
+import os
 import signal
 import time
 import warnings
@@ -200,7 +201,7 @@ class Run(lightning.LightningModule):
         weights = self.current_weights()
         self.network.eval()
         predict = functools.partial(torch.func.functional_call, self.network, weights)
-        dice = float(mean_dice(predict, self.validation_store, self.settings, [HALF])[0])
+        dice = mean_dice(predict, self.validation_store, self.settings, HALF)
         self.network.train()
         self.state["history"][-1][4] = dice
         best = self.state["best"]
@@ -261,7 +262,8 @@ def fit(run: Run, *, devices: int = 1, nodes: int = 1):
         warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
         # Lightning's own use of torch, nothing of ours.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        on_slurm = SLURMEnvironment.detect()
+        # One task of SLURM starts its processes by Lightning's own launcher; several are processes.
+        on_slurm = SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", "1")) > 1
         plugin = SLURMEnvironment(auto_requeue=False) if on_slurm else LightningEnvironment()
         trainer = lightning.Trainer(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",

@@ -12,10 +12,11 @@ from model_factory import make_cohort, tiny_settings
 from predict_cubes import main
 from train_model import main as train
 
-from quorum.batches import load_store
+from quorum.batches import Store, load_store
 from quorum.clicks import click_points, crop_starts
 from quorum.errors import InputError
-from quorum.evaluation import crop_probability, flip_sets
+from quorum.evaluation import choose_answer, crop_probability, flip_sets
+from quorum.postprocessing import keep_component, nearest_component
 from quorum.predictions import PredictionsWriter, open_predictions
 from quorum.shards import open_shards
 
@@ -178,6 +179,37 @@ def test_nan_is_refused_and_nothing_is_left(cohort, tmp_path):
     with pytest.raises(InputError, match="no probability"):
         main(cohort.predict_flags(cohort.folder / "tiny.yaml", tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
+
+
+def test_the_component_nearest_to_the_click_is_kept():
+    share = np.zeros((5, 9, 9), np.float32)
+    share[2, 1:3, 1:3], share[2, 6:8, 6:8], share[0] = 0.9, 0.7, 0.2
+    assert np.array_equal(nearest_component(share > 0.5, (2, 7, 7)), share == np.float32(0.7))
+    kept = keep_component(share, 0.5, (2, 0, 0))
+    assert set(np.unique(kept)) == {0, np.float32(0.2), np.float32(0.9)}
+    assert kept[2, 6, 6] == 0
+    assert not nearest_component(share > 0.95, (2, 7, 7)).any()
+
+
+@pytest.mark.parametrize("has_stray", [True, False])
+def test_post_processing_is_chosen_where_it_helps(has_stray):
+    truth = np.zeros((1, 20, 40, 40), bool)
+    truth[0, 8:12, 18:22, 18:22] = True
+    bright = truth.copy()
+    if has_stray:
+        bright[0, 3:6, 8:11, 8:11] = True
+    else:
+        # The truth itself is in two parts: taking one of them away would cost.
+        truth[0, 14:17, 18:22, 18:22] = True
+        bright = truth.copy()
+    image = torch.from_numpy(np.where(bright, 400, -1000).astype(np.int16))
+    ones = torch.ones(image.shape, dtype=torch.uint8)
+    box, four = torch.tensor([[[0, 0, 0], [20, 40, 40]]]), torch.tensor([4])
+    store = Store(["a"], image, ones, ones, None, torch.from_numpy(truth), box, four)
+    found = choose_answer(lambda inputs: 5 * inputs, store, tiny_settings(), [0.4, 0.5])
+    assert found["postprocess"] == ("component" if has_stray else "none")
+    assert found["validation_dice"] == 1
+    assert min(found["dice_by_postprocess"].values()) < 0.9
 
 
 def test_files_that_are_no_predictions(tmp_path):
