@@ -20,11 +20,11 @@ run: env  ## run the pipeline on the embedded default; prints the report's path
 
 test: test-env system-packages  ## install what tests need, run all but the slow ones
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup $(ARGS)
+	  $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-full: test-env system-packages  ## every test, the long fault and training tests too
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	  $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: test-env  ## ruff, snakefmt and Snakemake's own linter
 	$(BIN)/ruff check .

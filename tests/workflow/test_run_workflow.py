@@ -252,3 +252,10 @@ def test_the_results_folder_of_a_config_file(tmp_path, monkeypatch):
     (tmp_path / "own.yaml").write_text("pathvars: {results: mine}\n")
     flags = ["--configfile", str(tmp_path / "own.yaml"), "--cores", "1"]
     assert run_workflow.results_folder(flags) == Path("mine")
+
+
+def test_a_profile_bounds_its_own_jobs():
+    """`--cores all` would bound a whole cluster by this machine's cores."""
+    assert run_workflow.cores_flags(["--configfile", "x.yaml"]) == ["--cores", "all"]
+    for flags in (["--workflow-profile", "p"], ["--profile=p"], ["--executor", "slurm"]):
+        assert run_workflow.cores_flags(flags) == []

@@ -9,9 +9,6 @@ import pandas as pd
 import pytest
 from workflow_copy import planned_jobs, tiny
 
-# All tests here share one run: one of pytest's parallel workers takes them all.
-pytestmark = pytest.mark.xdist_group("tiny_run")
-
 SHARDS = ("shard00", "shard01")
 MODELS = {
     f"{rule}:{experiment}"
