@@ -7,7 +7,7 @@ import torch
 from quorum.errors import InputError
 from quorum.files import write_whole
 
-SCHEMA, SCHEMA_VERSION = "quorum-model", 1
+SCHEMA, SCHEMA_VERSION = "quorum-model", 2
 
 
 def write_model(path, model: dict):

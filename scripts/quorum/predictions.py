@@ -42,13 +42,14 @@ class PredictionsWriter:
     path : str or Path
         A temporary name of `quorum.files.write_whole`.
     attributes : dict
-        Every one of ATTRIBUTES; made_by is a dict.
+        Every one of ATTRIBUTES; made_by is a dict, and postprocess may be left out for `none`.
     nodule_id : list of str
     offsets_mm : list of float
     cube_vox : tuple of int
     """
 
     def __init__(self, path, attributes: dict, *, nodule_id, offsets_mm, cube_vox):
+        attributes = {"postprocess": "none", **attributes}
         if sorted(attributes) != sorted(ATTRIBUTES):
             raise ValueError(f"attributes {sorted(attributes)} are not {sorted(ATTRIBUTES)}")
         self.file = h5py.File(path, "w", libver=("earliest", "v110"))
