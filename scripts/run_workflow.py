@@ -44,7 +44,7 @@ def main(argv=None):
         if is_locked():
             LOG.info("clearing the lock of a run that has died")
             shutil.rmtree(LOCKS)
-        status = run_snakemake(["--cores", "all", "--rerun-incomplete", *extra])
+        status = run_snakemake([*cores_flags(extra), "--rerun-incomplete", *extra])
     if status == 0:
         show_report(results_folder(extra))
     return status
@@ -94,6 +94,19 @@ def wait_for_jobs(wait_s: float):
             last = time.monotonic()
             LOG.info("waiting for a job that an earlier run left behind (process %s)", pids)
         time.sleep(POLL_EVERY_S)
+
+
+def cores_flags(extra: list) -> list:
+    """Return `--cores all`, but nothing for a profile or an executor: those bound their own jobs.
+
+    Parameters
+    ----------
+    extra : list of str
+        Flags of Snakemake.
+    """
+    names = ("--workflow-profile", "--profile", "--executor", "-e")
+    has_own = any(word.split("=")[0] in names for word in extra)
+    return [] if has_own else ["--cores", "all"]
 
 
 def run_snakemake(flags: list) -> int:

@@ -2,7 +2,8 @@
 
 Nodes are several slurmd of one machine (`NodeName=n1 NodeHostname=<host> Port=...`), which needs
 Debian's `--enable-multiple-slurmd` build; with one node nothing special is needed. A GPU is
-declared for scheduling only (`File=/dev/null`).
+declared for scheduling only (`File=/dev/null`). The configuration is also linked at SLURM's own
+place, because Snakemake's job step drops SLURM_CONF before it calls srun.
 """
 
 import contextlib
@@ -14,8 +15,10 @@ import subprocess
 import time
 from pathlib import Path
 
+DEFAULT_CONF = Path("/etc/slurm/slurm.conf")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "scontrol")
 CPUS, MEMORY_MB = 2, 8000
+MARK = "quorum_slurm"  # in the name of each test cluster's folder
 
 SLURM_CONF = """
 ClusterName=quorumtest
@@ -61,7 +64,16 @@ def missing_reason() -> str:
     if os.geteuid() != 0:
         return "a test cluster needs root"
     lacking = [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
-    return f"not installed: {', '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"not installed: {', '.join(lacking)}"
+    if DEFAULT_CONF.exists() and not is_ours():
+        return f"this machine belongs to a cluster ({DEFAULT_CONF})"
+    return ""
+
+
+def is_ours() -> bool:
+    """Tell whether SLURM's configuration is a link that a test cluster made, dead or alive."""
+    return DEFAULT_CONF.is_symlink() and MARK in str(DEFAULT_CONF.readlink())
 
 
 def search_path() -> str:
@@ -115,13 +127,27 @@ class Cluster:
         key.chmod(0o400)
         (self.folder / "munge").chmod(0o711)
 
+    def link_files(self):
+        """Put the configuration where SLURM looks by itself."""
+        DEFAULT_CONF.parent.mkdir(parents=True, exist_ok=True)
+        for name in ("slurm.conf", "gres.conf"):
+            place = DEFAULT_CONF.with_name(name)
+            place.unlink(missing_ok=True)
+            place.symlink_to(self.folder / name)
+
+    def unlink_files(self):
+        """Take the links away, where they are still this cluster's."""
+        for name in ("slurm.conf", "gres.conf"):
+            place = DEFAULT_CONF.with_name(name)
+            if place.is_symlink() and place.readlink() == self.folder / name:
+                place.unlink()
+
     def spawn(self, name: str, *words: str):
         """Start a daemon in the foreground of its own process group."""
-        log = open(self.folder / f"{name}.out", "ab")
-        self.processes[name] = subprocess.Popen(
-            words, stdout=log, stderr=log, env=self.environment, start_new_session=True
-        )
-        log.close()
+        with open(self.folder / f"{name}.out", "ab") as log:
+            self.processes[name] = subprocess.Popen(
+                words, stdout=log, stderr=log, env=self.environment, start_new_session=True
+            )
 
     def start_munge(self):
         """Start munge with a socket of its own."""
@@ -143,6 +169,7 @@ class Cluster:
     def start(self):
         """Start everything; return when all nodes are idle."""
         self.write_files()
+        self.link_files()
         self.start_munge()
         self.start_controller()
         for node in self.nodes:
@@ -185,6 +212,7 @@ class Cluster:
             time.sleep(1)
         for name in list(self.processes):
             self.kill(name)
+        self.unlink_files()
 
 
 def free_port() -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir, "scripts")))
 
 from quorum.annotation_settings import annotation_settings
+from quorum.cluster import gpus_of, refuse_bad_cluster
 from quorum.code import code_digest
 from quorum.errors import InputError
 from quorum.locks import record_owner
@@ -33,6 +34,10 @@ except InputError as error:
 # No parameter of a rule: the same files from another server are the same files.
 ENDPOINT = config["source"]["endpoint"] or ""
 SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
+
+# Some shared file systems refuse HDF5's locks or wait on them for ever. Nothing here needs them:
+# a shard is written under another name and renamed when it is whole.
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 
 
 def whole_path(path):
@@ -140,3 +145,40 @@ def run_code(script):
         return code_digest(script, f"quorum.networks.{settings['network']['name']}")
 
     return digest
+
+
+def grows(amount):
+    """Memory or time that a job asks for: as much again with each attempt."""
+
+    def request(wildcards, attempt):
+        return amount * attempt
+
+    return request
+
+
+def num_devices(wildcards, resources):
+    """The GPUs of each node that a training sees, by `gpu`, `gres` or the tasks of each node."""
+    if resources.get("mpi"):
+        return resources.get("tasks_per_node", 1)
+    return max(gpus_of(resources), 1)
+
+
+def num_nodes(wildcards, resources):
+    """The nodes that a training spans."""
+    return resources.get("nodes", 1)
+
+
+def launcher(wildcards, resources):
+    """What starts a training on every task of its allocation: srun for several nodes, else none."""
+    if not resources.get("mpi"):
+        return ""
+    tasks = resources.get("tasks_per_node", 1)
+    return f"{resources.mpi} --ntasks-per-node={tasks} --nodes={resources.get('nodes', 1)}"
+
+
+def check_cluster():
+    """Stop before the first submission when the cluster can't take this run."""
+    try:
+        refuse_bad_cluster(workflow, whole_path("<results>"))
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -22,9 +22,9 @@ rule extract_cubes:
     threads: 1
     resources:
         # Measured: 300 MB for a whole real series, 400 MB for 706 real cut-outs in one shard.
-        mem_mb=1000,
+        mem_mb=grows(1000),
         # Measured: 0.1 s of CPU a nodule of a whole series, 35 ms of a cut-out; half of it is gzip.
-        runtime=30,
+        runtime=grows(30),
     params:
         code=code_digest("extract_cubes"),
         root=SOURCE["root"] or "",
@@ -68,8 +68,8 @@ rule check_cubes:
     threads: 1
     resources:
         # Measured: 420 MB and 9 s for 706 real cubes (256 of them are held at once).
-        mem_mb=1000,
-        runtime=20,
+        mem_mb=grows(1000),
+        runtime=grows(20),
     params:
         code=code_digest("check_cubes"),
         spacing_mm=config["extract_cubes"]["spacing_mm"],

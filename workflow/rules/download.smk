@@ -54,8 +54,8 @@ rule download_series:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=grows(1000),
+        runtime=grows(240),
     params:
         code=code_digest("download_series"),
         source=config["source"]["kind"],

@@ -48,15 +48,19 @@ rule train_model:
         "../../envs/quorum.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=240,
+        mem_mb=grows(3000),
+        runtime=grows(240),
         gpu=0,
     params:
         code=run_code("train_model"),
         num_folds=config["split_patients"]["num_folds"],
         checkpoints=whole_path("<results>/.checkpoints/{experiment}/fold{fold}_seed{seed}"),
+        launcher=launcher,
+        devices=num_devices,
+        nodes=num_nodes,
+    # Python alone takes SIGTERM: it writes a checkpoint, and tee stays to the end.
     shell:
-        "trap '' TERM; "
+        "trap '' TERM; {params.launcher} "
         "python scripts/train_model.py"
         " --plan {input.plan}"
         " --splits {input.splits}"
@@ -65,11 +69,13 @@ rule train_model:
         " --num-folds {params.num_folds}"
         " --seed {wildcards.seed}"
         " --threads {threads}"
+        " --devices {params.devices}"
+        " --nodes {params.nodes}"
         " --checkpoints {params.checkpoints}"
         " --out-model {output.model}"
         " --out-history {output.history}"
         " --out-record {output.record}"
-        " 2>&1 | tee {log}"  # Python alone takes SIGTERM: it writes a checkpoint, tee stays to the end
+        " 2>&1 | tee {log}"
 
 
 rule predict_cubes:
@@ -89,8 +95,8 @@ rule predict_cubes:
         "../../envs/quorum.yaml"
     threads: 2
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=grows(3000),
+        runtime=grows(60),
         gpu=0,
     params:
         code=run_code("predict_cubes"),
@@ -127,8 +133,8 @@ rule score_predictions:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grows(2000),
+        runtime=grows(30),
     params:
         code=code_digest("score_predictions"),
         consensus=config["consensus"],

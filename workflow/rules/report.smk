@@ -38,8 +38,8 @@ rule write_report:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=grows(2000),
+        runtime=grows(20),
     params:
         code=code_digest("write_report"),
         look=look_digest(),

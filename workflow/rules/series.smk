@@ -20,8 +20,8 @@ rule simulate_series:
     threads: 1
     resources:
         # measured: 415 MB, also with 465 slices; 1 s a series of 40 slices
-        mem_mb=700,
-        runtime=20,
+        mem_mb=grows(700),
+        runtime=grows(20),
     params:
         code=code_digest("simulate_series"),
         noise_hu=config["simulate_series"]["noise_hu"],
@@ -62,8 +62,8 @@ rule find_series:
     # waits the threads share. 236 MB with 1,064 files, a row takes under 1 kB.
     threads: 2
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=grows(1500),
+        runtime=grows(60),
     params:
         code=code_digest("find_series"),
         root=SOURCE["root"],
@@ -100,8 +100,8 @@ rule check_series:
     # volume is read once: 0.4 GB for the largest series.
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=20,
+        mem_mb=grows(1500),
+        runtime=grows(20),
     params:
         code=code_digest("check_series"),
         root=SOURCE["root"] or "",
