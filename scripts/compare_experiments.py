@@ -24,6 +24,8 @@ from quorum.tables import read_table, write_table
 
 MEASURES = ("dice", "iou", "hd95_mm", "assd_mm", "volume_error_mm3")
 GROUPS = {"others": r"others\d+", "readers": r"reader\d+"}
+# ASSUME: a reader is left out where three others remain; two have no majority, only a union.
+MIN_READERS_LEFT_OUT = 4
 
 
 def by_nodule(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -66,12 +68,17 @@ def model_values(rows: pd.DataFrame) -> dict:
 def reader_values(rows: pd.DataFrame) -> dict:
     """Return Dice of model and readers, and their difference, on the same nodules.
 
-    A reader left out whose others, and the model or that reader, are empty has no Dice on one
+    A nodule of three readers leaves no majority when one is left out: only nodules of four or more
+    count there. A reader left out whose others, and the model or that reader, are empty has no Dice on one
     side; it is then left out on both.
     """
     found = {}
     for group, pattern in GROUPS.items():
         part = rows[rows["reference"].str.fullmatch(pattern)]
+        if group == "others":
+            # One reference a reader left out: as many as the nodule has readers.
+            num_readers = part.groupby("nodule_id")["reference"].transform("nunique")
+            part = part[num_readers >= MIN_READERS_LEFT_OUT]
         model, readers = part[part["subject"] == "model"], part[part["subject"] != "model"]
         if readers.empty:
             continue
