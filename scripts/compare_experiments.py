@@ -69,8 +69,8 @@ def reader_values(rows: pd.DataFrame) -> dict:
     """Return Dice of model and readers, and their difference, on the same nodules.
 
     A nodule of three readers leaves no majority when one is left out: only nodules of four or more
-    count there. A reader left out whose others, and the model or that reader, are empty has no Dice on one
-    side; it is then left out on both.
+    count there. A reader left out whose others, and the model or that reader, are empty has no Dice
+    on one side; it is then left out on both.
     """
     found = {}
     for group, pattern in GROUPS.items():
