@@ -221,7 +221,7 @@ def fetch_from_bucket(pending: list, transfer: Transfer, checks: Checks) -> tupl
     bucket = Bucket(transfer.endpoint, transfer.workers, transfer.stall_s)
     prefixes = {row.series_uid: series_prefix(row) for row in pending}
     listings = list_objects(bucket, list(prefixes.values()))
-    stored, reasons, wanted = {}, {}, []
+    stored, reasons, wanted, wholes = {}, {}, [], set()
     for row in pending:
         uid, listing = row.series_uid, listings[prefixes[row.series_uid]]
         if isinstance(listing, TransferError):
@@ -234,13 +234,16 @@ def fetch_from_bucket(pending: list, transfer: Transfer, checks: Checks) -> tupl
         except TransferError as error:
             reasons[uid] = str(error)
             continue
-        stored[uid] = listing
-        wanted += [(uid, item) for item in checks.lacking(uid, listing)]
+        stored[uid], lacking = listing, checks.lacking(uid, listing)
+        wanted += [(uid, item) for item in lacking]
+        if len(lacking) == len(listing):
+            wholes.add(transfer.partial / uid)
     if wanted:
         places = [(item, transfer.partial / uid / item.name) for uid, item in wanted]
         outcome = fetch_objects(
             bucket,
             places,
+            wholes=wholes,
             arrived=lambda place: checks.submit(*wanted[place]),
             tick=checks.progress.tick,
         )

@@ -5,30 +5,23 @@ ended (it hangs past 150 s whatever `--retry-count`), it dies with the job that 
 half-written names are removed, and its messages become reasons that a person understands.
 """
 
-import contextlib
-import ctypes
 import dataclasses
 import json
 import os
 import queue
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 from quorum.errors import InputError
+from quorum.watched_process import die_with_parent, end_group, folder_bytes, follow, read_lines
 
-POLL_S = 0.5
 # The public bucket lies in this region; s5cmd without one asks the bucket first.
 REGION = "us-east-1"
-# prctl(2): a process is sent this signal when the one that started it dies.
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class TransferError(Exception):
@@ -117,7 +110,7 @@ def list_objects(bucket: Bucket, prefixes: list) -> dict:
     return found
 
 
-def fetch_objects(bucket: Bucket, wanted: list, arrived, tick=None) -> "Outcome":
+def fetch_objects(bucket: Bucket, wanted: list, *, wholes, arrived, tick=None) -> "Outcome":
     """Fetch objects, each to its own path.
 
     Objects that came whole stay whatever happens to the others; nothing half-written keeps a final
@@ -128,6 +121,9 @@ def fetch_objects(bucket: Bucket, wanted: list, arrived, tick=None) -> "Outcome"
     bucket : Bucket
     wanted : list of (StoredObject, Path)
         Names must have been checked before (`checked_file_name`); the folders must be there.
+    wholes : set of Path
+        Folders in which everything under their objects' prefix is wanted: s5cmd asks twice for an
+        object that it is given by name, and once for one that it lists itself.
     arrived : callable
         Called with the place in `wanted` of each object that came, while others are under way.
     tick : callable, optional
@@ -152,9 +148,16 @@ def fetch_objects(bucket: Bucket, wanted: list, arrived, tick=None) -> "Outcome"
     def size():
         return sum(folder_bytes(folder) for folder, left in under_way.items() if left)
 
-    commands = [f"cp {shlex.quote(item.key)} {shlex.quote(str(path))}" for item, path in wanted]
+    commands = {}
+    for item, path in wanted:
+        source, target = item.key, str(path)
+        if path.parent in wholes:
+            # Flattened, so that no name leaves the folder, whatever is listed this time.
+            source, target = f"{item.key.rsplit('/', 1)[0]}/*", f"{path.parent}/"
+        option = "--flatten " if path.parent in wholes else ""
+        commands[f"cp {option}{shlex.quote(source)} {shlex.quote(target)}"] = None
     try:
-        return run_commands(bucket, commands, read=read, size=size, tick=tick)
+        return run_commands(bucket, list(commands), read=read, size=size, tick=tick)
     finally:
         remove_halves([path for _, path in wanted])
 
@@ -180,8 +183,9 @@ class Outcome:
 
     def reason_of(self, key: str) -> str:
         """Return why the command that names `key` failed; empty when nothing says that it did."""
+        folder = key.rsplit("/", 1)[0]
         for command, reason in self.errors.items():
-            if f"{key}*" in command or f"{key} " in f"{command} ":
+            if f"{folder}/*" in command or f"{key} " in f"{command} ":
                 return reason
         return self.ended or self.errors.get("", "")
 
@@ -225,58 +229,6 @@ def run_commands(bucket: Bucket, commands: list, *, read, size, tick=None) -> Ou
             process.stdout.close()
         errors.seek(0)
         return Outcome(read_errors(errors.read().decode(errors="replace")), ended)
-
-
-def read_lines(stream, lines: queue.SimpleQueue):
-    """Put each line of a stream on a queue, and None at its end."""
-    for line in stream:
-        lines.put(line)
-    lines.put(None)
-
-
-def follow(lines: queue.SimpleQueue, *, read, size, tick, stall_s: float) -> bool:
-    """Handle lines until their end; return False when nothing came or grew for `stall_s`."""
-    last_size, last_change = None, time.monotonic()
-    while True:
-        try:
-            line = lines.get(timeout=min(POLL_S, stall_s / 4))
-        except queue.Empty:
-            if (now := size()) != last_size:
-                last_size, last_change = now, time.monotonic()
-            elif time.monotonic() - last_change > stall_s:
-                return False
-        else:
-            if line is None:
-                return True
-            last_change = time.monotonic()
-            # What is no JSON is no listing: a server may answer with a page.
-            with contextlib.suppress(ValueError):
-                read(json.loads(line))
-        if tick is not None:
-            tick()
-
-
-def folder_bytes(folder: Path) -> int:
-    """Return the bytes that a folder's files take on the disk, so that holes don't count."""
-    total = 0
-    for file in os.scandir(folder):
-        with contextlib.suppress(FileNotFoundError):
-            total += file.stat(follow_symlinks=False).st_blocks * 512
-    return total
-
-
-def die_with_parent():
-    """Have the kernel end this process when the job that started it is killed (Linux)."""
-    if LIBC is not None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def end_group(process, *, at_once: bool):
-    """Wait for a process, or end it and all that it started."""
-    if at_once:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def environment() -> dict:
