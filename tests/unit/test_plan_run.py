@@ -1,0 +1,78 @@
+"""The plan of a run: jobs from a dry-run's table, schedules with known answers, its costs."""
+
+from collections import Counter
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plan_run import items_per_job, job_seconds, read_local_rules
+
+from quorum.schedule import START_S, count_jobs, read_config, simulate, submitted, work_of_step
+from quorum.settings import ROOT
+
+TABLE = """\
+Building DAG of jobs...
+Job stats:
+job                count
+---------------  -------
+list_series            1
+check_series           3
+extract_cubes          3
+train_model            5
+all                    1
+total                 13
+
+"""
+COUNTS = Counter(list_series=1, check_series=3, extract_cubes=3, train_model=5)
+SECONDS = dict.fromkeys(COUNTS, 100.0) | {"simulate_series": 0.0, "download_series": 0.0}
+
+
+def test_jobs_are_counted_from_the_table():
+    assert count_jobs(TABLE) == COUNTS
+    assert count_jobs("Nothing to be done\n") == Counter()
+
+
+def test_a_shard_is_one_job_and_small_rules_stay():
+    assert submitted(COUNTS, {"list_series"}) == 3 + 5
+
+
+def test_a_schedule_by_hand():
+    """Shards of 220 s with their start, then trainings of 120 s."""
+    shard, training = 200 + START_S, 100 + START_S
+    assert simulate(COUNTS, SECONDS, 1) == 3 * shard + 5 * training
+    assert simulate(COUNTS, SECONDS, 3) == shard + 2 * training
+    assert simulate(COUNTS, SECONDS, 100) == shard + training
+
+
+@given(st.integers(1, 50))
+def test_more_nodes_never_take_longer(num_nodes):
+    assert simulate(COUNTS, SECONDS, num_nodes + 1) <= simulate(COUNTS, SECONDS, num_nodes)
+
+
+def test_a_job_costs_its_items():
+    costs = pd.DataFrame({"rule": ["extract_cubes"], "cpu_s_per_item": [0.1]})
+    assert job_seconds("extract_cubes", costs, {"extract_cubes": 28}) == pytest.approx(2.8)
+    assert job_seconds("write_report", costs, {}) == 0.0
+
+
+def test_a_step_costs_in_proportion_to_its_multiplications():
+    base = read_config([])["train_model"]
+    double = base | {"batch_size": 2 * base["batch_size"]}
+    wide = base | {"network": {**base["network"], "channels": [16, 32, 64, 128]}}
+    assert work_of_step(double) == 2 * work_of_step(base)
+    assert work_of_step(wide) == 4 * work_of_step(base)
+
+
+def test_items_of_the_whole_collection(tmp_path):
+    config = read_config(["--configfile", str(ROOT / "config" / "lidc.yaml")])
+    config["pathvars"]["results"] = str(tmp_path)
+    items = items_per_job(config, COUNTS, config["train_model"])
+    assert items["extract_cubes"] * 32 == 897
+    assert items["predict_cubes"] * 5 == 897
+
+
+def test_the_head_nodes_rules_are_those_of_the_snakefile():
+    rules = read_local_rules(ROOT / "Snakefile")
+    assert {"list_series", "plan_experiment", "accept_cubes"} <= rules
+    assert not rules & {"extract_cubes", "train_model", "write_report"}

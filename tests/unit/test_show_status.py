@@ -1,0 +1,96 @@
+"""What is running: known logs of Snakemake, and the command line."""
+
+import datetime
+
+import pytest
+import show_status
+from show_status import read_status, report, tails
+
+from quorum.errors import InputError
+
+LOG = """\
+Job stats:
+job              count
+total                4
+
+[Sat Nov 21 09:00:00 2026]
+localrule list_series:
+    log: results/logs/list_series.log
+    jobid: 4
+[Sat Nov 21 09:01:00 2026]
+Finished jobid: 4 (Rule: list_series)
+1 of 4 steps (25%) done
+[Sat Nov 21 09:01:00 2026] Group job shard00 (jobs in lexicogr. order):
+
+    [Sat Nov 21 09:01:00 2026]
+    rule extract_cubes:
+        log: {log}
+        jobid: 2
+[Sat Nov 21 09:01:00 2026]
+rule train_model:
+    log: results/logs/train.log
+    jobid: 3
+Job 3 has been submitted with SLURM jobid 17 (log: x).
+"""
+ERROR = """\
+    [Sat Nov 21 09:02:00 2026]
+    Error in rule extract_cubes:
+        message: None
+        jobid: 2
+        log: {log} (check log file(s) for error details)
+"""
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "shard00.log"
+    path.write_text("".join(f"line {number}\n" for number in range(20)) + "error: no such file\n")
+    return path
+
+
+def test_rules_done_running_and_waiting(log):
+    status = read_status(LOG.format(log=log).splitlines())
+    now = datetime.datetime(2026, 11, 21, 9, 2).timestamp()
+    lines = report(status, now, {"17": "PENDING"})
+    assert lines == [
+        "done     1 of 4",
+        "running  2: extract_cubes 1, train_model 1",
+        "waiting  1",
+        "failed   0",
+        "SLURM    1 pending",
+        "expected end 2026-11-21 09:08",  # 2 minutes for one of four, three to come
+    ]
+
+
+def test_a_failed_job_shows_its_logs_last_lines(log):
+    status = read_status((LOG + ERROR).format(log=log).splitlines())
+    assert report(status, 0.0, {})[3] == "failed   1: extract_cubes 1"
+    lines = tails(status)
+    assert str(log) in lines[0]
+    assert lines[-1] == "  error: no such file"
+    assert len(lines) == 1 + show_status.TAIL_LINES
+
+
+def test_a_job_that_was_started_again_is_running(log):
+    again = "rule extract_cubes:\n    jobid: 2\n"
+    status = read_status((LOG + ERROR + again).format(log=log).splitlines())
+    assert not status.failed
+    assert "2" in status.running
+
+
+def test_an_empty_log_gives_zeros():
+    assert report(read_status([]), 0.0, {})[:2] == ["done     0 of 0", "running  0"]
+
+
+def test_the_newest_log_is_read(tmp_path, capsys, log):
+    folder = tmp_path / ".snakemake" / "log"
+    folder.mkdir(parents=True)
+    (folder / "2026-01-01T000000.snakemake.log").write_text("")
+    (folder / "2026-02-01T000000.snakemake.log").write_text((LOG + ERROR).format(log=log))
+    show_status.main(["--folder", str(tmp_path)])
+    assert "failed   1: extract_cubes 1" in capsys.readouterr().out
+
+
+def test_without_a_run_one_sentence_says_so(tmp_path):
+    with pytest.raises(InputError, match="no run has been started"):
+        show_status.main(["--folder", str(tmp_path)])
