@@ -7,6 +7,7 @@ place, because Snakemake's job step drops SLURM_CONF before it calls srun.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -233,11 +234,13 @@ def wait_for(condition, timeout_s: float, what: str):
 
 
 @contextlib.contextmanager
-def start_cluster(folder: Path, num_nodes: int = 1):
-    """Run a cluster while the block runs."""
-    cluster = Cluster(folder, num_nodes)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop()
+def start_cluster(folder: Path, num_nodes: int = 1, accounting: str = ""):
+    """Run a cluster while the block runs; another one of this machine is waited for."""
+    cluster = Cluster(folder, num_nodes, accounting)
+    with open("/var/lock/quorum_slurm", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.stop()

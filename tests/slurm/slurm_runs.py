@@ -44,7 +44,7 @@ def wait_for_state(cluster, state: str, timeout_s: float = 90) -> str:
     return found[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """A running cluster of one node with a declared GPU."""
     reason = missing_reason()
@@ -53,7 +53,7 @@ def cluster(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def slurm_run(cluster, tmp_path_factory) -> Path:
     """A copy of the project in which the tiny configuration has run on the cluster; read-only."""
     folder = fresh_project(tmp_path_factory.mktemp("slurm_run") / "project")

@@ -157,9 +157,9 @@ def grows(amount):
 
 
 def num_devices(wildcards, resources):
-    """The GPUs of each node that a training sees, by `gpu`, `gres` or the tasks of each node."""
+    """The GPUs of each node that a training sees; with `mpi`, one a task of the node."""
     if resources.get("mpi"):
-        return resources.get("tasks_per_node", 1)
+        return resources.tasks // resources.nodes
     return max(gpus_of(resources), 1)
 
 
@@ -168,12 +168,15 @@ def num_nodes(wildcards, resources):
     return resources.get("nodes", 1)
 
 
-def launcher(wildcards, resources):
+def launcher(wildcards, resources, threads):
     """What starts a training on every task of its allocation: srun for several nodes, else none."""
     if not resources.get("mpi"):
         return ""
-    tasks = resources.get("tasks_per_node", 1)
-    return f"{resources.mpi} --ntasks-per-node={tasks} --nodes={resources.get('nodes', 1)}"
+    tasks = resources.tasks // resources.nodes
+    return (
+        f"{resources.mpi} --nodes={resources.nodes} --ntasks-per-node={tasks}"
+        f" --cpus-per-task={threads}"
+    )
 
 
 def check_cluster():

@@ -20,7 +20,7 @@ rule simulate_series:
     threads: 1
     resources:
         # measured: 415 MB, also with 465 slices; 1 s a series of 40 slices
-        mem_mb=grows(700),
+        mem_mb=grows(1100),
         runtime=grows(20),
     params:
         code=code_digest("simulate_series"),
