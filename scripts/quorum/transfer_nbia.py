@@ -10,6 +10,7 @@ Source: https://wiki.cancerimagingarchive.net, "TCIA REST API Guide" (NBIA Searc
 import csv
 import hashlib
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from quorum.uids import FILE_NAME, checked_uid
 
 PUBLIC_ENDPOINT = "https://services.cancerimagingarchive.net/nbia-api/services/v4"
 HASHES = "md5hashes.csv"
+MD5 = re.compile(r"[0-9a-fA-F]{32}")
 BLOCK_BYTES = 1 << 20
 # The zip of a series can't be larger than its files; this much is granted for headers and licence.
 ALLOWANCE_BYTES = 16 << 20
@@ -55,12 +57,32 @@ def fetch_archive(endpoint: str, row, folder: Path, stall_s: float) -> list[Stor
     limit = int(row.num_bytes) + ALLOWANCE_BYTES
     archive = folder / f".{uid}.zip"
     try:
+        check_listed(endpoint or PUBLIC_ENDPOINT, row, stall_s)
         receive(endpoint or PUBLIC_ENDPOINT, uid, archive, stall_s, limit)
         return unpack(archive, folder, num_instances=row.num_instances, max_bytes=limit)
     except zipfile.BadZipFile as error:
         raise TransferError(f"the archive is no whole zip file ({error})") from error
     finally:
         archive.unlink(missing_ok=True)
+
+
+def check_listed(endpoint: str, row, stall_s: float):
+    """Raise a TransferError unless the archive lists the series with the index's image count."""
+    url = f"{endpoint.rstrip('/')}/getSeries"
+    try:
+        answer = requests.get(
+            url, params={"SeriesInstanceUID": row.series_uid}, timeout=(stall_s, stall_s)
+        )
+        answer.raise_for_status()
+        listed = {one["SeriesInstanceUID"]: int(one["ImageCount"]) for one in answer.json()}
+    except (requests.RequestException, ValueError, TypeError, KeyError) as error:
+        raise TransferError(f"{url} gave no list ({type(error).__name__})") from error
+    if row.series_uid not in listed:
+        raise TransferError(f"{url} does not list the series")
+    if listed[row.series_uid] != row.num_instances:
+        raise TransferError(
+            f"{url} lists {listed[row.series_uid]} images and the index says {row.num_instances}"
+        )
 
 
 def receive(endpoint: str, uid: str, archive: Path, stall_s: float, limit: int):
@@ -126,8 +148,8 @@ def read_hashes(content: zipfile.ZipFile) -> dict:
         text = content.read(HASHES).decode("utf-8", errors="replace")
     except KeyError:
         raise TransferError(f"the archive has no {HASHES}") from None
-    rows = list(csv.reader(io.StringIO(text)))
-    return {row[0].strip(): row[1].strip().lower() for row in rows[1:] if len(row) >= 2}
+    rows = [row for row in csv.reader(io.StringIO(text)) if len(row) >= 2]
+    return {row[0].strip(): row[1].strip().lower() for row in rows if MD5.fullmatch(row[1].strip())}
 
 
 def write_member(content: zipfile.ZipFile, member, path: Path, md5: str):

@@ -1,0 +1,98 @@
+"""What a download takes on the disk: known answers, and a run that can't fit."""
+
+import check_disk
+import pandas as pd
+import pytest
+from check_disk import disk_plan, refuse_overflow
+from hypothesis import given
+from hypothesis import strategies as st
+from image_tables import fill_rows
+
+from quorum.errors import InputError
+from quorum.tables import read_table, write_table
+
+GB = 1_000_000_000
+
+
+def plan_of(sizes_gb: list, num_nodules: int = 0) -> pd.DataFrame:
+    rows = [
+        {
+            "shard": f"shard{number:02d}",
+            "num_series": 1,
+            "num_nodules": num_nodules,
+            "num_bytes": int(size * GB),
+        }
+        for number, size in enumerate(sizes_gb)
+    ]
+    return fill_rows("shard_plan", rows)
+
+
+def peak(sizes_gb, **changes) -> dict:
+    options = {"shard": "shard00", "concurrent": 2, "keep": False, "budget_gb": None, **changes}
+    return disk_plan(plan_of(sizes_gb), **options)
+
+
+def test_the_peak_is_the_largest_shards_at_once():
+    plan = peak([1.0, 5.0, 2.0, 4.0])
+    assert plan["peak_gb"] == pytest.approx(9.0)
+    assert plan["fetched_gb"] == pytest.approx(12.0)
+    assert plan["largest_shard_gb"] == pytest.approx(5.0)
+
+
+def test_all_that_is_kept_counts():
+    assert peak([1.0, 5.0, 2.0], keep=True)["peak_gb"] == pytest.approx(8.0)
+
+
+def test_cubes_of_all_shards_count():
+    plan = disk_plan(
+        plan_of([1.0, 1.0, 1.0], 100), shard="shard00", concurrent=1, keep=False, budget_gb=None
+    )
+    assert plan["peak_gb"] == pytest.approx(1.3)
+
+
+def test_a_later_shard_must_fit_by_itself():
+    plan = peak([1.0, 5.0, 2.0, 4.0], shard="shard02")
+    assert plan["needed_gb"] == pytest.approx(2.0)
+    assert plan["peak_gb"] == pytest.approx(9.0)
+
+
+@given(st.lists(st.floats(0.0, 50.0), min_size=1, max_size=20), st.integers(1, 25))
+def test_more_at_once_never_takes_less_and_never_more_than_all(sizes_gb, concurrent):
+    fewer = peak(sizes_gb, concurrent=concurrent)["peak_gb"]
+    more = peak(sizes_gb, concurrent=concurrent + 1)["peak_gb"]
+    assert fewer <= more + 1e-6
+    assert more <= sum(sizes_gb) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("budget_gb", "free_gb", "words"),
+    [(8.0, 100.0, "source.disk_budget_gb is 8.0 GB"), (None, 8.5, "8.5 GB are free")],
+)
+def test_a_run_that_cannot_fit_says_so(budget_gb, free_gb, words):
+    plan = peak([1.0, 5.0, 4.0], budget_gb=budget_gb)
+    with pytest.raises(InputError, match=r"9\.0 GB at their peak") as error:
+        refuse_overflow(plan, free_gb)
+    assert words in str(error.value)
+
+
+def test_a_run_that_fits_passes():
+    refuse_overflow(peak([1.0, 5.0, 4.0], budget_gb=9.5), 9.5)
+
+
+def test_a_shard_that_the_plan_lacks_is_refused():
+    with pytest.raises(InputError, match="no shard 'shard09'"):
+        peak([1.0], shard="shard09")
+
+
+def test_the_command_line_writes_the_plan_and_refuses_before_writing(tmp_path):
+    write_table(plan_of([2.0, 3.0], 10), tmp_path / "shards.csv", "shard_plan", {})
+    flags = ["--shards", tmp_path / "shards.csv", "--shard", "shard00", "--concurrent-shards", 1]
+    flags += ["--out-disk", tmp_path / "disk.csv", "--budget-gb"]
+    with pytest.raises(InputError, match="disk_budget_gb"):
+        check_disk.main([str(word) for word in [*flags, 0.5]])
+    assert not (tmp_path / "disk.csv").exists()
+    write_table(plan_of([0.002, 0.003], 10), tmp_path / "shards.csv", "shard_plan", {})
+    check_disk.main([str(word) for word in flags])
+    table = read_table(tmp_path / "disk.csv", "disk_plan")
+    assert table["peak_gb"].iloc[0] == pytest.approx(0.023)
+    assert table["budget_gb"].isna().all()
