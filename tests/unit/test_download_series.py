@@ -89,12 +89,12 @@ def test_a_job_whose_run_has_died_leaves_its_series_for_the_next(stand, monkeypa
         def is_running(self):
             return False
 
-    monkeypatch.setattr("download_series.starting_run", Dead)
+    monkeypatch.setattr("quorum.shard_download.starting_run", Dead)
     with pytest.raises(InputError, match="the run that started this job has died"):
         run(stand)
     assert not (stand.folder / "results" / SHARD).exists()
     assert not (stand.folder / "results" / f"{SHARD}.csv").exists()
-    monkeypatch.setattr("download_series.starting_run", lambda: None)
+    monkeypatch.setattr("quorum.shard_download.starting_run", lambda: None)
     monkeypatch.setattr("quorum.download.fetch_pending", None)
     run(stand)
     assert len(content(stand)) == 6
@@ -122,7 +122,7 @@ def test_a_series_that_the_index_lacks(stand):
     path = stand.folder / "series.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    with pytest.raises(InputError, match="1 series of .* are not in the index"):
+    with pytest.raises(InputError, match=r"1 series of .* are not in the index"):
         download_series.main(flags)
 
 
@@ -191,7 +191,7 @@ def test_a_header_that_claims_a_giant_takes_no_memory(tmp_path):
     record = inspect_file(path, StoredObject(path.name, path.stat().st_size, ""), UID)
     assert record.z_mm == 0.0
     data = bytearray(path.read_bytes())
-    place = data.index(b"ImagePosition") if b"ImagePosition" in data else data.index(b"\x20\x00\x32\x00")
+    place = data.index(b"\x20\x00\x32\x00")  # ImagePositionPatient, in little endian
     data[place + 6 : place + 8] = (65534).to_bytes(2, "little")
     path.write_bytes(bytes(data))
     with pytest.raises(TransferError, match=r"no readable DICOM|another series"):
@@ -223,7 +223,7 @@ def small_disk(tmp_path):
 
 @needs_root
 def test_a_disk_that_fills_ends_in_one_sentence(stand, small_disk, monkeypatch):
-    monkeypatch.setattr("download_series.refuse_full_disk", lambda partial, num_bytes: None)
+    monkeypatch.setattr("quorum.shard_download.refuse_full_disk", lambda partial, num_bytes: None)
     (small_disk / "filler").write_bytes(bytes((1 << 20) - 12_000))
     changes = {
         "partial": small_disk / ".partial",
@@ -256,7 +256,7 @@ def test_permission_by_its_number(stand, monkeypatch):
     def refuse(*words, **more):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("download_series.fetch", refuse)
+    monkeypatch.setattr("quorum.shard_download.fetch", refuse)
     with pytest.raises(InputError, match="can't be written"):
         run(stand)
 
