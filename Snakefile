@@ -40,23 +40,5 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-# Seconds each; a cluster's head node runs them.
 localrules:
     all,
-    list_series,
-    read_annotations,
-    group_annotations,
-    select_nodules,
-    compare_readers,
-    plan_shards,
-    split_patients,
-    read_xml,
-    compare_sources,
-    count_nodules,
-    summarize_agreement,
-    compare_ratings,
-    label_malignancy,
-    check_disk,
-    accept_cubes,
-    plan_experiment,
-    compare_experiments,

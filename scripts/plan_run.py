@@ -56,9 +56,9 @@ def dry_run(flags: list) -> str:
     return text
 
 
-def read_local_rules(snakefile: Path) -> set:
-    """Return the rules that the Snakefile keeps on the head node."""
-    block = snakefile.read_text().split("localrules:")[1]
+def read_local_rules(common: Path) -> set:
+    """Return the rules that workflow/rules/common.smk keeps on the head node."""
+    block = re.split(r"^localrules:", common.read_text(), flags=re.M)[1]
     return set(re.findall(r"^    (\w+),$", block, re.M))
 
 
@@ -118,7 +118,7 @@ def main(argv=None):
 
 def print_plan(config: dict, *, counts: Counter, seconds: dict, items: dict):
     """Print the plan."""
-    local = read_local_rules(Path("Snakefile"))
+    local = read_local_rules(Path("workflow", "rules", "common.smk"))
     for rule, num in counts.items():
         place = "head node" if rule in local else "grouped" if rule in GROUPED else "submitted"
         print(f"{rule:<22}{num:>5} jobs  {place:<10}{seconds[rule]:>10.0f} s a job")

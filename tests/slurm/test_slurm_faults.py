@@ -52,7 +52,8 @@ def active(cluster) -> list:  # noqa: F811
 @pytest.fixture
 def unchecked(tiny_copy):  # noqa: F811
     """A tiny run whose cubes are to be checked again: one short job."""
-    shutil.rmtree(tiny_copy / "results" / "check_cubes")
+    for rule in ("check_cubes", "accept_cubes"):
+        shutil.rmtree(tiny_copy / "results" / rule)
     return tiny_copy
 
 
@@ -80,7 +81,7 @@ def test_a_cancelled_job_starts_again(cluster, unchecked):  # noqa: F811
 
 def test_a_job_over_its_memory_starts_again_with_more(cluster, unchecked):  # noqa: F811
     request = ("--set-resources", "check_cubes:mem_mb=300*attempt*attempt")
-    with submitting(unchecked, *request, ACCEPTED) as process:
+    with submitting(unchecked, ACCEPTED, *request) as process:
         ended_well(process, unchecked)
     text = (unchecked / "submit.txt").read_text()
     assert "mem_mb=300," in text

@@ -44,7 +44,8 @@ def test_a_training_spans_two_nodes(two_nodes, tiny_copy):  # noqa: F811
 
 
 def test_a_job_of_a_dead_node_goes_to_another(two_nodes, tiny_copy):  # noqa: F811
-    shutil.rmtree(tiny_copy / "results" / "check_cubes")
+    for rule in ("check_cubes", "accept_cubes"):
+        shutil.rmtree(tiny_copy / "results" / rule)
     with submitting(tiny_copy, ACCEPTED) as process:
         node = []
 

@@ -72,7 +72,7 @@ def test_items_of_the_whole_collection(tmp_path):
     assert items["predict_cubes"] * 5 == 897
 
 
-def test_the_head_nodes_rules_are_those_of_the_snakefile():
-    rules = read_local_rules(ROOT / "Snakefile")
+def test_the_head_nodes_rules_are_those_of_the_workflow():
+    rules = read_local_rules(ROOT / "workflow" / "rules" / "common.smk")
     assert {"list_series", "plan_experiment", "accept_cubes"} <= rules
     assert not rules & {"extract_cubes", "train_model", "write_report"}

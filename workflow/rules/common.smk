@@ -40,6 +40,28 @@ SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_sh
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 
 
+# Seconds each: a cluster's head node runs them.
+localrules:
+    list_series,
+    list_dataset,
+    read_annotations,
+    group_annotations,
+    select_nodules,
+    compare_readers,
+    plan_shards,
+    split_patients,
+    read_xml,
+    compare_sources,
+    count_nodules,
+    summarize_agreement,
+    compare_ratings,
+    label_malignancy,
+    check_disk,
+    accept_cubes,
+    plan_experiment,
+    compare_experiments,
+
+
 def whole_path(path):
     """A path for `params`, where Snakemake fills in wildcards but no path variables."""
     return fill_in_path(config, path)

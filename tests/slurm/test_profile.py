@@ -1,0 +1,75 @@
+"""The profiles without a cluster: a comment above each entry, few jobs, GPUs that are seen."""
+
+import re
+
+import pytest
+from plan_run import read_local_rules
+from slurm_runs import PROFILE
+from workflow.conftest import project  # noqa: F401
+from workflow_copy import ROOT, snakemake
+
+from quorum.schedule import count_jobs, submitted
+from quorum.settings import load_yaml
+
+PROFILES = sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml"))
+COMMON = ROOT / "workflow" / "rules" / "common.smk"
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)
+def test_a_comment_stands_above_each_entry(path):
+    blocks = path.read_text().split("\n\n")
+    for block in blocks:
+        if re.search(r"^[a-z-]+:", block, re.M):
+            inner = block.startswith(("default-resources:", "set-resources:"))
+            assert block.startswith("#") or (inner and "\n  # " in block), block
+
+
+def test_the_whole_collection_submits_few_jobs(project, tmp_path):  # noqa: F811
+    """32 shards, 5 folds, one experiment: by the profile's groups and the local rules."""
+    config = "source={kind: local, root: " + str(tmp_path) + "}"
+    flags = ["-n", "--workflow-profile", PROFILE, "--configfile", "config/lidc.yaml", "--config"]
+    result = snakemake(project, *flags, config, "experiments=[unet3d]", "seeds=[0]")
+    counts = count_jobs(result.stdout)
+    assert counts["extract_cubes"] == 32
+    assert counts["train_model"] == 5
+    assert submitted(counts, read_local_rules(COMMON)) < 120
+
+
+def test_a_shards_rules_are_one_group():
+    groups = load_yaml(ROOT / PROFILE / "config.yaml")["groups"]
+    assert set(groups.values()) == {"{shard}"}
+    assert {"check_series", "extract_cubes", "download_series"} <= set(groups)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["train_model:gpu=4"], "--devices 4 --nodes 1"),
+        (["train_model:gpu=0", "train_model:gres=gpu:a100:2"], "--devices 2 --nodes 1"),
+        (
+            ["train_model:mpi=srun", "train_model:nodes=2", "train_model:tasks=8"],
+            "--devices 4 --nodes 2",
+        ),
+        (["train_model:gpu=0"], "--devices 1 --nodes 1"),
+    ],
+)
+def test_training_sees_the_gpus_that_its_job_asks_for(project, flags, words):  # noqa: F811
+    target = "results/train_model/unet3d/fold0_seed0/model.pt"
+    base = ("-n", "--printshellcmds", "--workflow-profile", PROFILE, target)
+    result = snakemake(project, *base, "--set-resources", *flags)
+    assert result.returncode == 0, result.stdout
+    assert words in result.stdout
+    is_spread = "srun --nodes=2 --ntasks-per-node=4" in result.stdout
+    assert is_spread == ("mpi" in flags[0])
+
+
+def test_a_retry_asks_for_more():
+    """Every job of a cluster grows; the small rules of the head node needn't."""
+    local = read_local_rules(COMMON)
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for rule, body in re.findall(
+            r"^rule (\w+):\n(.*?)(?=^rule|\Z)", path.read_text(), re.M | re.S
+        ):
+            if rule not in local:
+                assert re.search(r"mem_mb=grows\(\d+\)", body), rule
+                assert re.search(r"runtime=grows\(\d+\)", body), rule
