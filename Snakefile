@@ -29,6 +29,7 @@ rule all:
     default_target: True
     input:
         "<results>/compare_readers/agreement.csv",
+        "<results>/summarize_series/series.csv",
         "<results>/write_report/index.html",
 
 

@@ -8,6 +8,7 @@ Reads
 Writes
     --out-findings  table findings: one row a series of the plan
     --out-slices    table series_slices: one row a usable slice or volume
+    --out-headers   table headers: one row a usable DICOM file, its header without pixels
 Method
     Headers only, but for slices at one position and compressed slices near a nodule, whose pixels
     are compared or decoded. Geometry comes from ImagePositionPatient and ImageOrientationPatient.
@@ -32,6 +33,7 @@ import numpy as np
 import pandas as pd
 
 from quorum.command import LOG, log_counts, make_parser, progress, provenance, run_command
+from quorum.header_table import header_rows
 from quorum.series_checks import check_dicom, excluded
 from quorum.tables import load_schema, read_table, write_table
 from quorum.volume_checks import check_volumes
@@ -114,6 +116,7 @@ def main(argv=None):
     parser.add_argument("--max-tilt-deg", type=float, default=0.5, help="degrees")
     parser.add_argument("--out-findings", required=True, help="<shard>.csv")
     parser.add_argument("--out-slices", required=True, help="<shard>.parquet")
+    parser.add_argument("--out-headers", default="", help="<shard>.headers.parquet; empty: none")
     args = parser.parse_args(argv)
     plan = read_table(args.plan, "nodules")
     files = read_table(args.files, "files")
@@ -140,6 +143,9 @@ def main(argv=None):
     made_by = provenance(__file__, args)
     write_table(frame_of(findings, "findings"), args.out_findings, "findings", made_by)
     write_table(frame_of(rows, "series_slices"), args.out_slices, "series_slices", made_by)
+    if args.out_headers:
+        headers = frame_of(header_rows(rows, args.root), "headers")
+        write_table(headers, args.out_headers, "headers", made_by)
 
 
 if __name__ == "__main__":

@@ -638,3 +638,21 @@ def real_slice_z(wanted: set) -> dict:
         table = read_table(slices, "slices")
     groups = table[table.series_uid.isin(wanted)].groupby("series_uid").z_mm
     return {uid: (spacing[uid], np.sort(z.to_numpy(float))) for uid, z in groups}
+
+
+def test_headers_stay_and_read_back_with_their_geometry(tmp_path):
+    import pydicom
+
+    from quorum.header_table import header_rows
+
+    path = write_series(tmp_path, [3.0])[0]
+    row = {"kind": "dicom", "path": path.name, "slice_index": 0, "sop_instance_uid": "1.2"}
+    row |= {"series_uid": SERIES_UID, "source_series_uid": SERIES_UID}
+    rows = header_rows([row, row, {**row, "kind": "volume"}], tmp_path)
+    assert len(rows) == 1
+    header = pydicom.Dataset.from_json(rows[0]["header"])
+    assert header.ImagePositionPatient[2] == 3.0
+    assert header.SeriesInstanceUID == SERIES_UID
+    assert (header.Rows, header.Columns) == (40, 36)
+    assert "PixelData" not in header
+    assert header.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian

@@ -90,6 +90,7 @@ rule check_series:
     output:
         findings="<results>/check_series/{shard}.csv",
         slices="<results>/check_series/{shard}.parquet",
+        headers="<results>/check_series/{shard}.headers.parquet",
     log:
         "<logs>/check_series/{shard}.log",
     benchmark:
@@ -118,4 +119,30 @@ rule check_series:
         " --max-tilt-deg {params.max_tilt_deg}"
         " --out-findings {output.findings}"
         " --out-slices {output.slices}"
+        " --out-headers {output.headers}"
+        " > {log} 2>&1"
+
+
+rule summarize_series:
+    """One table of all series: what was found in each, and what was done."""
+    input:
+        findings=all_shards("<results>/check_series/{shard}.csv"),
+    output:
+        series="<results>/summarize_series/series.csv",
+    log:
+        "<logs>/summarize_series/summarize_series.log",
+    benchmark:
+        "<benchmarks>/summarize_series/summarize_series.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_digest("summarize_series"),
+    shell:
+        "python scripts/summarize_series.py"
+        " --findings {input.findings}"
+        " --out-series {output.series}"
         " > {log} 2>&1"
