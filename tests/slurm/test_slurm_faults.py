@@ -76,7 +76,7 @@ def test_a_cancelled_job_starts_again(cluster, unchecked):  # noqa: F811
         cluster.run("scancel", job)
         ended_well(process, unchecked)
     assert (unchecked / ACCEPTED).is_file()
-    assert "Trying to restart job" in (unchecked / "submit.txt").read_text()
+    assert (unchecked / "submit.txt").read_text().count("has been submitted") == 2
 
 
 def test_a_job_over_its_memory_starts_again_with_more(cluster, unchecked):  # noqa: F811

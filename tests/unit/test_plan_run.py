@@ -51,7 +51,13 @@ def test_more_nodes_never_take_longer(num_nodes):
 
 
 def test_a_job_costs_its_items():
-    costs = pd.DataFrame({"rule": ["extract_cubes"], "cpu_s_per_item": [0.1]})
+    rows = [
+        ("extract_cubes", "nodule", 0.1),
+        ("train_model", "step", 0.3),
+        ("train_model", "job", 5),
+    ]
+    costs = pd.DataFrame(rows, columns=["rule", "item", "cpu_s_per_item"])
+    assert job_seconds("train_model", costs, {"train_model": 10}) == pytest.approx(3)
     assert job_seconds("extract_cubes", costs, {"extract_cubes": 28}) == pytest.approx(2.8)
     assert job_seconds("write_report", costs, {}) == 0.0
 
