@@ -36,6 +36,7 @@ def main(argv=None):
         parser.add_argument(f"--{name}", required=True, nargs="*", help=f"the files of {name}")
     parser.add_argument("--published", nargs="*", default=[], help="files of config/published")
     parser.add_argument("--reader-tables", nargs="*", default=[], help="of readers.smk, optional")
+    parser.add_argument("--datasets", default="", help="config/datasets.yaml, for its citations")
     parser.add_argument("--benchmarks", default="", help="Snakemake's folder of benchmarks")
     parser.add_argument("--settings", default="{}", help="the configuration as JSON")
     parser.add_argument("--out-page", required=True, help="index.html")

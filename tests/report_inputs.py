@@ -117,7 +117,8 @@ def other_flags(folder: Path, data_kind: str, experiments) -> list:
     (bench / "shard00.tsv").write_text("s\th:m:s\tmax_rss\n3.5\t0:00:03\t120.5\n")
     published = sorted(str(path) for path in (ROOT / "config" / "published").glob("*.yaml"))
     return [
-        "--published", *published, "--benchmarks", str(folder / "benchmarks"),
+        "--published", *published, "--datasets", str(ROOT / "config" / "datasets.yaml"),
+        "--benchmarks", str(folder / "benchmarks"),
         "--settings", json.dumps(settings),
     ]  # fmt: skip
 

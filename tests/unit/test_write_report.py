@@ -443,3 +443,10 @@ def test_benchmarks_are_summed_by_rule(tmp_path):
     (row,) = benchmark_rows(tmp_path)
     assert (row["num_jobs"], row["total_s"], row["max_rss_mb"]) == (2, 5.0, 100.0)
     assert benchmark_rows(tmp_path / "none") == []
+
+
+def test_the_data_page_says_whence_under_which_licence_and_how_to_cite(phantom):
+    page = (phantom[1] / "index.html").read_text(encoding="utf-8")
+    assert "rendered here by a phantom scanner" in page
+    assert "Series of the cohort by licence" in page
+    assert "https://doi.org/10.7937/k9/tcia.2015.lo9ql9sx" in page

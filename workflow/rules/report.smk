@@ -23,6 +23,7 @@ rule write_report:
         summary=rules.compare_experiments.output.summary,
         offsets=rules.compare_experiments.output.offsets,
         reader_tables=reader_tables(),
+        datasets="config/datasets.yaml",
         published=expand(
             "config/published/{topic}.yaml",
             topic=["segmentation", "malignancy", "detection", "counts"],
@@ -69,6 +70,7 @@ rule write_report:
         " --offsets {input.offsets}"
         " --reader-tables {input.reader_tables}"
         " --published {input.published}"
+        " --datasets {input.datasets}"
         " --benchmarks {params.benchmarks}"
         " --settings {params.settings:q}"
         " --out-page {output.page}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import jsonschema
 import pandas as pd
 
+from quorum.datasets import read_register
 from quorum.errors import InputError
 from quorum.report.runs import read_run
 from quorum.settings import SCHEMAS, load_yaml
@@ -56,6 +57,8 @@ class Inputs:
     records : list of dict
     published : dict
         Rows by topic.
+    datasets : dict
+        The register of collections by name; empty where none is given.
     origins : dict
         What made each table, from the metadata beside it.
     benchmarks : Path
@@ -70,6 +73,7 @@ class Inputs:
     predictions: list
     records: list
     published: dict
+    datasets: dict
     origins: dict
     benchmarks: Path
     frames: dict
@@ -119,6 +123,7 @@ def read_inputs(args) -> Inputs:
         predictions=predictions,
         records=[read_json(path) for path in args.records],
         published=read_published(args.published),
+        datasets=read_register(args.datasets) if args.datasets else {},
         origins=read_origins(args),
         benchmarks=Path(args.benchmarks),
         frames=frames,

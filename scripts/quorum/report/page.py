@@ -12,6 +12,7 @@ from quorum.files import write_whole, write_whole_folder
 from quorum.report.agreement import agreement_section
 from quorum.report.cohort_flow import cohort_section
 from quorum.report.curves import curves_section
+from quorum.report.data import data_section
 from quorum.report.gallery import gallery_section
 from quorum.report.inputs import KINDS
 from quorum.report.look import LOOK
@@ -48,6 +49,7 @@ def make_sections(inputs, templates, assets: str) -> list:
         curves_section(inputs),
         scores_section(inputs),
         papers_section(inputs),
+        data_section(inputs),
         quality_section(inputs),
         provenance_section(inputs),
     ]
