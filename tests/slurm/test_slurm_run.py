@@ -76,7 +76,10 @@ def test_gpu_jobs_went_to_the_gpu_partition(slurm_run, cluster):  # noqa: F811
     [
         (["--default-resources", "slurm_partition=nope"], "unknown partition 'nope'; expected one"),
         (["--set-resources", "check_cubes:mem_mb=9000000"], "9000000 MB of memory"),
-        (["--set-resources", "train_model:gpu=2"], "2 GPUs and the partition gpu gives at most 1"),
+        (
+            ["--set-resources", "train_model:gpu=2", "train_model:slurm_partition=gpu"],
+            "2 GPUs and the partition gpu gives at most 1",
+        ),
     ],
 )
 def test_what_the_cluster_cant_run_is_refused_before_the_first_job(
@@ -99,7 +102,7 @@ def test_without_slurm_one_sentence_says_so(tmp_path):
     folder = fresh_project(tmp_path / "project")
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name in ("bash", "sh", "env", "uname"):
+    for name in ("bash", "sh", "env", "uname", "which"):
         (programs / name).symlink_to(shutil.which(name))
     result = submit(folder, PATH=f"{Path(sys.executable).parent}:{programs}")
     assert result.returncode != 0
