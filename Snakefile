@@ -25,6 +25,10 @@ onstart:
     claim_results(config)
 
 
+onsuccess:
+    remove_leftovers()
+
+
 rule all:
     default_target: True
     input:

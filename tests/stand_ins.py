@@ -11,15 +11,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pydicom
-from list_series import index_path
+from dicom_factory import edit, write_series
 from s3_server import put_series
 from workflow_copy import ROOT
 
+from quorum.idc_index import index_path
 from quorum.tables import read_table
 
+ROOT_UID = "1.2.826.0.1.3680043.8.498"
+SIZE = 512
+MARGIN_MM = 10.0
 MARKS = ("QualityControlImage", "SeriesDescription", "DerivationDescription")
 
 
@@ -78,3 +83,31 @@ def store(endpoint: str, folders: dict):
     for uid, folder in folders.items():
         put_series(endpoint, folder, keys[uid])
         shutil.rmtree(folder)
+
+
+def draw(folder: Path, series: pd.DataFrame, tables: dict) -> dict:
+    """Write slabs of plain slices around the outlines of some series, at their own positions.
+
+    Quicker than `render`, and enough where nobody looks at the images. Returns each series' folder
+    by its SeriesInstanceUID.
+    """
+    slices = read_table(tables["slices"], "slices")
+    marks = read_table(tables["annotations"], "annotations")
+    folders = {}
+    for row in series.itertuples(index=False):
+        own = marks[marks["series_uid"] == row.series_uid]
+        z_mm = slices.loc[slices["series_uid"] == row.series_uid, "z_mm"].astype(float)
+        low, high = own["min_z_mm"].min() - MARGIN_MM, own["max_z_mm"].max() + MARGIN_MM
+        z_mm = sorted(z_mm[(z_mm >= low) & (z_mm <= high)])
+        ramp = np.add.outer(np.arange(SIZE), np.arange(SIZE)).astype(np.int16)
+        pixels = [ramp + 11 * number for number in range(len(z_mm))]
+        spacing = [row.pixel_spacing_mm] * 2
+        folders[row.series_uid] = folder / row.series_uid
+        write_series(
+            folders[row.series_uid], z_mm, pixels, SeriesInstanceUID=row.series_uid,
+            PatientID=row.patient_id, PixelSpacing=spacing,
+        )  # fmt: skip
+        for path in folders[row.series_uid].glob("*.dcm"):
+            number = int(path.stem.rpartition("-")[2])
+            edit(path, SOPInstanceUID=f"{ROOT_UID}.{row.pylidc_scan_id}.{number}")
+    return folders

@@ -1,14 +1,18 @@
 """What a download takes on the disk: known answers, and a run that can't fit."""
 
+import random
+
 import check_disk
 import pandas as pd
 import pytest
+from annotation_factory import real_tables
 from check_disk import disk_plan, refuse_overflow
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_tables import fill_rows
 
 from quorum.errors import InputError
+from quorum.sharding import shard_of
 from quorum.tables import read_table, write_table
 
 GB = 1_000_000_000
@@ -56,6 +60,7 @@ def test_a_later_shard_must_fit_by_itself():
     assert plan["peak_gb"] == pytest.approx(9.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 50.0), min_size=1, max_size=20), st.integers(1, 25))
 def test_more_at_once_never_takes_less_and_never_more_than_all(sizes_gb, concurrent):
     fewer = peak(sizes_gb, concurrent=concurrent)["peak_gb"]
@@ -96,3 +101,52 @@ def test_the_command_line_writes_the_plan_and_refuses_before_writing(tmp_path):
     table = read_table(tmp_path / "disk.csv", "disk_plan")
     assert table["peak_gb"].iloc[0] == pytest.approx(0.023)
     assert table["budget_gb"].isna().all()
+
+
+def peak_of_a_run(sizes_gb: list, durations_s: list, concurrent: int) -> float:
+    """Return the most images on the disk, where a shard starts when the one before is cubes."""
+    ends, events = [], []
+    for number, (size, duration) in enumerate(zip(sizes_gb, durations_s, strict=True)):
+        start = ends[number - concurrent] if number >= concurrent else 0.0
+        ends.append(start + duration)
+        # A shard's images go before the next one's come: Snakemake removes them as the job ends.
+        events += [(start, 1, size), (ends[-1], 0, -size)]
+    on_disk = peak_gb = 0.0
+    for _, _, change in sorted(events):
+        on_disk += change
+        peak_gb = max(peak_gb, on_disk)
+    return peak_gb
+
+
+@pytest.fixture(scope="module")
+def four_readers():
+    """Sizes of 32 shards of all series with nodules of four annotations, GB."""
+    tables = real_tables()
+    nodules = read_table(tables["nodules"], "nodules")
+    series = read_table(tables["series"], "series")
+    wanted = set(nodules.loc[nodules["num_annotations"] == 4, "series_uid"])
+    series = series[series["series_uid"].isin(wanted)]
+    shard = series["series_uid"].map(lambda uid: shard_of(uid, 32))
+    assert len(series) == 559
+    return (series.groupby(shard)["num_bytes"].sum().astype(float) / GB).tolist()
+
+
+def test_the_whole_cohort_needs_what_the_readme_says(four_readers):
+    assert sum(four_readers) == pytest.approx(71.1, abs=0.1)
+    plan = disk_plan(
+        plan_of(four_readers, 28), shard="shard00", concurrent=2, keep=False, budget_gb=20.0
+    )
+    assert plan["peak_gb"] == pytest.approx(7.3, abs=0.1)
+    refuse_overflow(plan, 20.0)
+
+
+@pytest.mark.parametrize("concurrent", [1, 2, 3, 6])
+def test_a_simulated_run_of_the_whole_cohort_never_exceeds_its_plan(four_readers, concurrent):
+    choose = random.Random(concurrent)
+    planned = peak(four_readers, concurrent=concurrent)["peak_gb"]
+    peaks = []
+    for _ in range(200):
+        durations = [choose.uniform(1.0, 100.0) for _ in four_readers]
+        peaks.append(peak_of_a_run(four_readers, durations, concurrent))
+    assert max(peaks) <= planned + 1e-6
+    assert max(peaks) >= max(four_readers)

@@ -1,6 +1,7 @@
 # The only file with functions: what rules need to know before they run.
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -137,6 +138,16 @@ def shard_before(wildcards):
 def unless_kept(path):
     """Mark a bulky folder as temporary, unless the config keeps it."""
     return path if config["source"]["keep_dicom"] else temp(path)
+
+
+def remove_leftovers():
+    """Remove the images that a run left which was killed between their cubes and their removal."""
+    if SOURCE["kind"] == "local" or config["source"]["keep_dicom"]:
+        return
+    for shard in SHARDS:
+        images = Path(whole_path(f"<results>/{SOURCE['rule']}/{shard}"))
+        if images.is_dir() and Path(whole_path(f"<results>/extract_cubes/{shard}.h5")).is_file():
+            shutil.rmtree(images)
 
 
 def all_shards(pattern):
