@@ -47,8 +47,9 @@ rule download_dataset:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        mem_mb=grows(1000),
+        runtime=grows(240),
+        endpoint=ENDPOINT,
     params:
         code=code_digest("download_dataset"),
         partial=whole_path("<results>/.partial"),
@@ -59,7 +60,7 @@ rule download_dataset:
         " --series {input.series}"
         " --shard {wildcards.shard}"
         " --source idc"
-        " --endpoint {ENDPOINT:q}"
+        " --endpoint {resources.endpoint:q}"
         " --partial {params.partial}/{wildcards.dataset}"
         " --out-folder {output.folder}"
         " --out-files {output.files}"
