@@ -22,7 +22,7 @@ def add_flags(parser):
     """Add the flags that every download has."""
     parser.add_argument("--disk", type=Path, help="table of check_disk, for the time left in all")
     parser.add_argument("--source", choices=["idc", "tcia"], required=True)
-    parser.add_argument("--endpoint", nargs="?", default="", const="", help="URL; empty: public")
+    parser.add_argument("--endpoint", type=endpoint_url, default="", help="URL, or public")
     parser.add_argument("--partial", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=16, help="files at the same time")
     parser.add_argument("--attempts", type=int, default=6, help="in a row that bring no file")
@@ -30,6 +30,11 @@ def add_flags(parser):
     parser.add_argument("--out-folder", type=Path, required=True)
     parser.add_argument("--out-files", type=Path, required=True)
     parser.add_argument("--out-manifest", type=Path, required=True)
+
+
+def endpoint_url(text: str) -> str:
+    """Return an endpoint's URL, empty for the public one."""
+    return "" if text == "public" else text
 
 
 def download_shard(wanted: pd.DataFrame, args, made_by: dict):

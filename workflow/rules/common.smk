@@ -32,8 +32,8 @@ except InputError as error:
     # One sentence; an exception would be shown with the place in this file that raised it.
     sys.exit(f"error: {error}")
 
-# No parameter of a rule: the same files from another server are the same files.
-ENDPOINT = config["source"]["endpoint"] or ""
+# A resource of the downloads, no parameter: the same files from another server are the same files.
+ENDPOINT = config["source"]["endpoint"] or "public"
 SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
 
 # Some shared file systems refuse HDF5's locks or wait on them for ever. Nothing here needs them:

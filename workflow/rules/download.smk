@@ -56,6 +56,7 @@ rule download_series:
     resources:
         mem_mb=grows(1000),
         runtime=grows(240),
+        endpoint=ENDPOINT,
     params:
         code=code_digest("download_series"),
         source=config["source"]["kind"],
@@ -66,7 +67,7 @@ rule download_series:
         " --series {input.series}"
         " --disk {input.disk}"
         " --source {params.source}"
-        " --endpoint {ENDPOINT:q}"
+        " --endpoint {resources.endpoint:q}"
         " --partial {params.partial}"
         " --out-folder {output.folder}"
         " --out-files {output.files}"
