@@ -104,8 +104,8 @@ def log_findings(findings: list):
         LOG.warning("check_series: every series of this shard was excluded; see the reasons above")
 
 
-def main(argv=None):
-    """Read the flags, check series by series, write both tables."""
+def parse_args(argv):
+    """Return the parsed flags."""
     parser = make_parser(__doc__)
     parser.add_argument("--plan", required=True, help="plan_shards/<shard>.csv")
     parser.add_argument("--files", required=True, help="files.csv of the source")
@@ -117,7 +117,12 @@ def main(argv=None):
     parser.add_argument("--out-findings", required=True, help="<shard>.csv")
     parser.add_argument("--out-slices", required=True, help="<shard>.parquet")
     parser.add_argument("--out-headers", default="", help="<shard>.headers.parquet; empty: none")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Read the flags, check series by series, write both tables."""
+    args = parse_args(argv)
     plan = read_table(args.plan, "nodules")
     files = read_table(args.files, "files")
     series = read_table(args.series, "series").set_index("series_uid")

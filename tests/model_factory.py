@@ -22,8 +22,21 @@ from quorum.closed_schema import load_yaml, merge  # noqa: E402
 SHAPE = (20, 40, 40)
 NUM_FOLDS = 5
 TINY = {
-    "network": {"channels": [4, 8], "strides": [2], "num_res_units": 1, "dropout": 0.1},
+    "network": {
+        "name": "unet3d",
+        "channels": [4, 8],
+        "strides": [2],
+        "num_res_units": 1,
+        "dropout": 0.1,
+    },
     "crop_vox": [16, 32, 32],
+    "training_crop_vox": None,
+    "intensity": {"max_shift_hu": 0.0, "max_scale": 0.0, "noise_hu": 0.0},
+    "max_hidden_end_slices": 0,
+    "optimizer": {"name": "adamw", "learning_rate": 0.003, "weight_decay": 0.01},
+    "accumulate_batches": 1,
+    "patience_validations": None,
+    "max_gradient_norm": 12.0,
     "max_shift_vox": [2, 4, 4],
     "batch_size": 2,
     "max_steps": 6,
@@ -36,7 +49,10 @@ TINY = {
 
 
 def tiny_settings(**changes) -> dict:
-    """Return the default's block train_model, made tiny, with changes laid over it."""
+    """Return the default's block train_model, made tiny, with changes laid over it.
+
+    Whatever the default may become one day that would change these tests is set in TINY.
+    """
     base = load_yaml(ROOT / "config" / "config.yaml")["train_model"]
     return copy.deepcopy(merge(merge(base, TINY), changes))
 

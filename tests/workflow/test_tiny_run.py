@@ -89,8 +89,7 @@ def test_no_nodule_is_lost(tiny_run):
     results = tiny_run / "results"
     selected = set(pd.read_csv(results / "select_nodules" / "nodules.csv")["nodule_id"])
     planned = [
-        pd.read_csv(path)["nodule_id"]
-        for path in (results / "plan_shards").glob("shard[0-9]*.csv")
+        pd.read_csv(path)["nodule_id"] for path in (results / "plan_shards").glob("shard[0-9]*.csv")
     ]
     assert sorted(pd.concat(planned)) == sorted(selected)
     volumes = set(pd.read_csv(results / "check_cubes" / "volumes.csv")["nodule_id"])
@@ -132,7 +131,7 @@ def test_touched_files_and_edited_comments_rerun_nothing(tiny_copy):
     [
         ("compare_experiments", ENDS),
         ("split_patients", {"split_patients"} | CHECKS | MODELS | ENDS),
-        ("compare_readers", {"compare_readers", "write_report"}),
+        ("compare_readers", {"compare_readers", "summarize_agreement", "write_report"}),
     ],
 )
 def test_changed_code_reruns_its_rule_and_what_follows(tiny_copy, script, jobs):
@@ -157,7 +156,7 @@ def test_a_changed_network_reruns_its_own_experiments_only(tiny_copy):
         ("predict_cubes={seed: 5}", MODELS - {"train_model:ball", "train_model:unet3d"} | ENDS),
         ("train_model={batch_size: 2}", PLANS | MODELS | ENDS),
         ("split_patients={seed: 5}", {"split_patients"} | CHECKS | MODELS | ENDS),
-        ("simulate_series={seed: 5}", SERIES | CHECKS | MODELS | ENDS),
+        ("simulate_series={seed: 5}", SERIES | {"summarize_series"} | CHECKS | MODELS | ENDS),
     ],
 )
 def test_a_changed_key_reruns_the_rules_of_its_block_and_what_follows(tiny_run, setting, jobs):
