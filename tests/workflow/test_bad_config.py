@@ -11,7 +11,7 @@ from workflow_copy import snakemake
     [
         ("selct_nodules={num_patients: 3}", ["'selct_nodules'", "'select_nodules'"]),
         ("select_nodules={num_patient: 3}", ["'num_patient'", "'num_patients'"]),
-        ("experiments=[unet3]", ["'unet'", "'unet3d'"]),
+        ("experiments=[unet3]", ["'unet3'", "'unet3d'"]),
         ("consensus=mayority", ["'mayority'", "reader4"]),
         ("run_folds=[9]", ["[9]", "folds from 0 to 4"]),
         ("seeds=[0..4]", ["seeds"]),
