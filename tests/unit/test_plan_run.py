@@ -63,7 +63,8 @@ def test_a_job_costs_its_items():
 
 
 def test_a_step_costs_in_proportion_to_its_multiplications():
-    base = read_config([])["train_model"]
+    defaults = read_config([])["train_model"]
+    base = defaults | {"network": {**defaults["network"], "channels": [8, 16, 32, 64]}}
     double = base | {"batch_size": 2 * base["batch_size"]}
     wide = base | {"network": {**base["network"], "channels": [16, 32, 64, 128]}}
     assert work_of_step(double) == 2 * work_of_step(base)

@@ -58,6 +58,7 @@ localrules:
     compare_ratings,
     label_malignancy,
     check_disk,
+    summarize_series,
     accept_cubes,
     plan_experiment,
     compare_experiments,
