@@ -7,7 +7,7 @@ ARGS ?=
 # make's own variables must not reach the jobs' shells.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: env run plan status test test-full lint docs clean help test-env system-packages
+.PHONY: env run plan status test test-full lint viewer docs clean help test-env system-packages
 .DEFAULT_GOAL := help
 
 help:  ## what each command does
@@ -37,6 +37,9 @@ lint: test-env  ## ruff, snakefmt and Snakemake's own linter
 	$(BIN)/snakefmt --check Snakefile workflow
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --lint
 
+viewer: env  ## fetch the viewer that reports carry, where `make env` could not
+	@$(BIN)/python scripts/fetch_viewer.py
+
 docs: env  ## write config/README.md from the schemas
 	$(BIN)/python scripts/describe_config.py --out-page config/README.md
 
@@ -48,6 +51,7 @@ clean:  ## remove what no rule declares: checkpoints, partial downloads, stale l
 $(VENV)/.installed: envs/requirements.txt envs/constraints.txt | $(BIN)/python
 	@echo 'installing the pinned packages (a few minutes)'
 	@$(BIN)/python -m pip install -qq -r envs/requirements.txt -c envs/constraints.txt
+	@$(BIN)/python scripts/fetch_viewer.py || true
 	@touch $@
 
 $(VENV)/.installed-test: envs/requirements-test.txt $(VENV)/.installed

@@ -19,7 +19,7 @@ LOCKS = Path(".snakemake", "locks")
 OWNER = Path(".snakemake", "owner.json")
 # Scripts that a person starts and that write no results.
 HELPERS = {"run_workflow.py", "clean_results.py", "describe_config.py"}
-HELPERS |= {"summarize_benchmarks.py", "plan_run.py", "show_status.py"}
+HELPERS |= {"summarize_benchmarks.py", "plan_run.py", "show_status.py", "fetch_viewer.py"}
 DRY = {"-n", "--dry-run", "--dryrun", "--unlock", "--lint", "--list-rules", "--summary"}
 
 

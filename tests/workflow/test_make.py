@@ -34,14 +34,15 @@ def calls(folder) -> list:
 def test_the_environment_is_installed_once_and_again_when_a_pin_changes(folder):
     fake_environment(folder)
     assert call(folder, "make", "env").returncode == 0
-    assert len(calls(folder)) == 1
+    assert len(calls(folder)) == 2
     assert "-r envs/requirements.txt -c envs/constraints.txt" in calls(folder)[0]
+    assert calls(folder)[1] == "scripts/fetch_viewer.py"
     assert call(folder, "make", "env").returncode == 0
-    assert len(calls(folder)) == 1
+    assert len(calls(folder)) == 2
     later = time.time() + 5
     os.utime(folder / "envs" / "constraints.txt", (later, later))
     assert call(folder, "make", "env").returncode == 0
-    assert len(calls(folder)) == 2
+    assert len(calls(folder)) == 4
 
 
 def test_a_failed_installation_is_not_taken_for_a_whole_one(folder):
