@@ -51,6 +51,8 @@ class CubeSet:
         Whether the nodules carry a phantom's true surface.
     attributes : dict
         Of the first shard.
+    places : float32 (n, 2, 3) or None
+        Of quorum.places, once they were asked for.
     """
 
     def __init__(self, paths):
@@ -129,6 +131,16 @@ class CubeSet:
         if not self.has_latent:
             raise KeyError("only phantoms have a latent surface")
         return self._array("latent", index)
+
+    def packed(self, name: str, index: int) -> tuple[int, bytes]:
+        """Return one nodule's dataset as its file keeps it, and which of its filters were left out.
+
+        Shuffled, then deflated (zlib) where the first value is 0.
+        """
+        path = self.paths[self.shard_of[index]]
+        with readable(path):
+            chunk = self._file(path)[name].id
+            return chunk.read_direct_chunk((int(self.row_of[index]), 0, 0, 0))
 
     def table(self):
         """Return the scalar columns as a DataFrame, one row a nodule, and its shard's path."""
