@@ -59,7 +59,7 @@ class CubeSet:
         self.paths = [str(path) for path in paths]
         if not self.paths:
             raise InputError("no shard was named", "at least one .h5 file", "name the shards")
-        self._files, self._pid = {}, None
+        self._files, self._pid, self.places = {}, None, None
         parts = [self._read_columns(path) for path in self.paths]
         self.attributes = dict(parts[0][0])
         self._check_alike([attributes for attributes, _ in parts])
