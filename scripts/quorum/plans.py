@@ -5,7 +5,7 @@ import yaml
 
 from quorum.closed_schema import SCHEMAS, check_against, load_yaml
 from quorum.errors import InputError
-from quorum.networks import check_crop, complete_network
+from quorum.networks import check_crop, check_inputs, complete_network
 
 
 def make_plan(name: str, settings: dict, consensus) -> dict:
@@ -24,6 +24,7 @@ def make_plan(name: str, settings: dict, consensus) -> dict:
         raise InputError(f"{origin} has no loss", "a weight above 0", "set train_model.losses")
     settings = {**settings, "network": complete_network(settings["network"])}
     check_crops(settings, origin)
+    check_inputs(settings["network"], settings["inputs"])
     return {"name": name, "consensus": consensus, "settings": settings}
 
 

@@ -171,6 +171,12 @@ def settings_json(wildcards):
     return json.dumps(experiment_settings(config, wildcards.experiment), sort_keys=True)
 
 
+def position_slices(wildcards):
+    """The extent of every series, where the experiment's inputs hold the crop's place in it."""
+    settings = experiment_settings(config, wildcards.experiment)
+    return "<results>/list_series/slices.parquet" if settings["inputs"] == "position" else []
+
+
 def run_code(script):
     """The digest of a script and of the experiment's own network, so that no other one matters."""
 

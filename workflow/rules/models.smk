@@ -34,6 +34,7 @@ rule train_model:
         plan=rules.plan_experiment.output.plan,
         splits=rules.split_patients.output.splits,
         accepted=rules.accept_cubes.output.accepted,
+        slices=position_slices,
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
     output:
         model="<results>/train_model/{experiment}/fold{fold}_seed{seed}/model.pt",
@@ -65,6 +66,7 @@ rule train_model:
         " --plan {input.plan}"
         " --splits {input.splits}"
         " --shards {input.shards}"
+        " --slices {input.slices}"
         " --fold {wildcards.fold}"
         " --num-folds {params.num_folds}"
         " --seed {wildcards.seed}"
@@ -84,6 +86,7 @@ rule predict_cubes:
         plan=rules.plan_experiment.output.plan,
         model=rules.train_model.output.model,
         splits=rules.split_patients.output.splits,
+        slices=position_slices,
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
     output:
         predictions="<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5",
@@ -109,6 +112,7 @@ rule predict_cubes:
         " --model {input.model}"
         " --splits {input.splits}"
         " --shards {input.shards}"
+        " --slices {input.slices}"
         " --part fold{wildcards.fold}"
         " --click-offsets-mm {params.click_offsets_mm}"
         " --flips {params.flips}"

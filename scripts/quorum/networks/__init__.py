@@ -6,6 +6,14 @@ A network file defines, and imports torch and monai only inside `build`:
     KEYS      its own keys in the experiment's `network:` block, each with its default
     divisors(network) -> (z, y, x)    what each side of a crop must be a multiple of
     build(network, num_inputs, num_outputs) -> torch.nn.Module, logits of the input's size
+
+and may define
+
+    INPUTS            the only value of the plan's `inputs` that it can use
+    WITHOUT_GRADIENT  patterns of a kept library's parameters that never get a gradient
+
+A network with a method `own_loss(inputs, target, counts, losses)` is trained on that, and one with
+`sample(inputs, generator)` gives several answers (see prob_unet).
 """
 
 import importlib
@@ -15,6 +23,8 @@ from quorum.closed_schema import nearest_phrase
 from quorum.errors import InputError
 
 FOLDER = Path(__file__).resolve().parent
+# Channels of what a network sees: the image or the coverage; the image and its place (z, y, x).
+NUM_INPUTS = {"image": 1, "coverage": 1, "position": 4}
 
 
 def network_names() -> list:
@@ -71,6 +81,17 @@ def check_crop(network: dict, crop_vox):
             f"a crop of {list(crop_vox)} voxels can't be halved as {network['name']} needs",
             f"multiples of {list(divisors)} (z, y, x)",
             "change crop_vox, or give the network fewer levels",
+        )
+
+
+def check_inputs(network: dict, inputs: str):
+    """Raise an InputError when the network can't use what it would see."""
+    needed = getattr(network_module(network["name"]), "INPUTS", inputs)
+    if inputs != needed:
+        raise InputError(
+            f"the network {network['name']} would see inputs: {inputs}",
+            f"inputs: {needed}",
+            "change train_model.inputs in the experiment",
         )
 
 
