@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from quorum.errors import InputError
+from quorum.tables import read_table
 
 # ASSUME: the patient lies at the scanner's isocentre, so LPS x and y are measured from the middle
 # of the chest, which is about 200 mm from there to the skin (choice; no outline of the lung comes
@@ -58,21 +59,27 @@ def cube_places(centers_lps_mm, series_uids, *, slices, spacing_mm: float) -> np
     return np.stack([np.stack(place, 1), np.stack(step, 1)], 1).astype(np.float32)
 
 
-def add_places(cubes, slices):
-    """Give a CubeSet the places of its cubes; every store of them then has its inputs hold them.
+def add_places(cubes, settings: dict, slices_paths):
+    """Give a CubeSet the places of its cubes, where the plan's inputs hold them.
+
+    Every store made of the set then carries them, and its inputs have them as channels.
 
     Parameters
     ----------
     cubes : quorum.shards.CubeSet
-    slices : DataFrame or None
-        The table slices.
+    settings : dict
+        The plan's.
+    slices_paths : list of str or None
+        At most one: the table slices.
 
     Raises
     ------
     InputError
-        When there is no table of slices.
+        When the table is needed and not given, or lacks a series.
     """
-    if slices is None:
+    if settings["inputs"] != "position":
+        return
+    if not slices_paths:
         raise InputError(
             "the experiment's inputs hold the position, and no table of slices was given",
             "slices.parquet of list_series",
@@ -81,7 +88,7 @@ def add_places(cubes, slices):
     cubes.places = cube_places(
         cubes.center_lps_mm,
         [str(uid) for uid in cubes.source_series_uid],
-        slices=slices,
+        slices=read_table(slices_paths[0], "slices"),
         spacing_mm=cubes.spacing_mm,
     )
 
