@@ -33,7 +33,9 @@ LISTS = {"strings": str, "integers": int, "numbers": float}
 def load_schema(table: str) -> dict:
     """Return the schema of a table by its name, such as `nodules`."""
     folder = SCHEMAS if SCHEMAS.is_dir() else PACKAGED_SCHEMAS
-    return yaml.safe_load((folder / f"{table}.yaml").read_text(encoding="utf-8"))
+    # libyaml's loader takes a tenth of the time: 0.1 s of CPU a schema otherwise.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((folder / f"{table}.yaml").read_text(encoding="utf-8"), Loader=loader)
 
 
 def column_names(table: str) -> list:
