@@ -5,13 +5,7 @@ from math import prod
 from quorum.errors import InputError
 
 SOURCE = "Ronneberger 2015 (arXiv 1505.04597); Kerfoot 2018 (10.1007/978-3-030-12029-0_40)"
-KEYS = {
-    "channels": [8, 16, 32, 64],
-    "strides": [2, 2, 2],
-    "num_res_units": 2,
-    "head_channels": 8,
-    "dropout": 0.0,
-}
+KEYS = {"channels": [8, 16, 32, 64], "strides": [2, 2, 2], "num_res_units": 2, "dropout": 0.0}
 
 
 def divisors(network: dict) -> tuple:
@@ -31,25 +25,17 @@ def check_levels(network: dict):
 
 
 def build(network: dict, num_inputs: int, num_outputs: int):
-    """Return MONAI's UNet in three dimensions with instance normalisation, and a head on it.
-
-    MONAI's own last block normalises its output channels. With one output that is the logit
-    itself, scaled by how much of the crop is nodule: on phantoms such a network ended below a
-    plain threshold. So MONAI's UNet gives `head_channels` features at full resolution, and one
-    convolution of 1 x 1 x 1 makes the logits.
-    """
+    """Return MONAI's UNet in three dimensions with instance normalisation."""
     from monai.networks.nets import UNet
-    from torch import nn
 
     check_levels(network)
-    body = UNet(
+    return UNet(
         spatial_dims=3,
         in_channels=num_inputs,
-        out_channels=network["head_channels"],
+        out_channels=num_outputs,
         channels=network["channels"],
         strides=network["strides"],
         num_res_units=network["num_res_units"],
         norm="instance",
         dropout=network["dropout"],
     )
-    return nn.Sequential(body, nn.Conv3d(network["head_channels"], num_outputs, 1))
