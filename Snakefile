@@ -15,6 +15,7 @@ include: "workflow/rules/download.smk"
 include: "workflow/rules/series.smk"
 include: "workflow/rules/cubes.smk"
 include: "workflow/rules/models.smk"
+include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/datasets.smk"
 
@@ -43,6 +44,7 @@ wildcard_constraints:
     experiment=r"[a-z0-9_]+",
     fold=r"\d+",
     seed=r"\d+",
+    run=r"fold\d+_seed\d+|ensemble",
 
 
 localrules:

@@ -1,17 +1,25 @@
-"""Set all experiments side by side with the readers, with intervals over patients.
+"""Set all experiments side by side with the readers and with each other, patients kept whole.
 
 Reads
-    --scores  scores.csv of every run
+    --scores        scores.csv of every run, --nodule-scores and --calibrations beside them
+    --plan          analysis_plan.yaml: level and correction of the tests between experiments
 Writes
-    --out-summary  summary.csv, one row an experiment, measure and reference
-    --out-offsets  offsets.csv, Dice against the distance of the click
+    --out-summary       one row an experiment, measure, reference and subset
+    --out-offsets       Dice against the distance of the click
+    --out-pairs         paired tests between experiments
+    --out-spread        mean and spread over folds, seeds and runs
+    --out-ranks         ranks with their stability
+    --out-bland-altman  bias and limits of agreement of volumes
+    --out-calibration   bins of probability, runs pooled
 Method
     A nodule's values are averaged over readers left out (or pairs of readers), then over seeds,
     then over nodules; folds hold different nodules and are pooled. Model and reader stand against
     the same reference on the same nodules, so their difference is paired. 95 % intervals:
-    percentiles over resamples of whole patients; every row uses the same seed.
+    percentiles over resamples of whole patients; every row uses the same seed. Truncated nodules
+    stand apart. Tests flip the sign of each patient's differences. Phantoms and cut-out volumes
+    get numbers, and no claim.
 Source
-    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13; Holm 1979.
 """
 
 import numpy as np
@@ -19,171 +27,155 @@ import pandas as pd
 
 from quorum.bootstrap import bootstrap_mean
 from quorum.command import LOG, make_parser, provenance, run_command
+from quorum.comparison import (
+    NO_CLAIM,
+    average_seeds,
+    is_headline,
+    nodule_values,
+    penalized_nodules,
+    read_runs,
+    refuse_other_cohort,
+    run_means,
+)
+from quorum.distributions import bin_rows
 from quorum.errors import InputError
-from quorum.tables import read_table, write_table
+from quorum.frozen_plan import TEST, read_plan
+from quorum.paired_tests import COMPARED, compare_pairs, rank_rows, spread_rows
+from quorum.scoring import DISTANCES
+from quorum.tables import write_table
+from quorum.volume_agreement import bland_altman_rows
 
-MEASURES = ("dice", "iou", "hd95_mm", "assd_mm", "volume_error_mm3")
-GROUPS = {"others": r"others\d+", "readers": r"reader\d+"}
-# ASSUME: a reader is left out where three others remain; two have no majority, only a union.
-MIN_READERS_LEFT_OUT = 4
-
-
-def by_nodule(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """Return each nodule's mean of a measure, over references, then seeds.
-
-    Returns
-    -------
-    DataFrame
-        Index nodule_id; columns patient_id, value.
-    """
-    runs = rows.groupby(["nodule_id", "patient_id", "seed"], as_index=False)[measure].mean()
-    means = runs.groupby(["nodule_id", "patient_id"], as_index=False)[measure].mean()
-    return means.rename(columns={measure: "value"}).set_index("nodule_id")
+SUBSETS = {"whole": False, "truncated": True}
 
 
-def model_values(rows: pd.DataFrame) -> dict:
-    """Return the model's values by nodule, for (measure, reference).
-
-    Parameters
-    ----------
-    rows : DataFrame
-        One experiment's scores at its smallest click offset.
-    """
-    found = {}
-    model = rows[rows["subject"] == "model"]
-    for reference in ("consensus", "latent"):
-        part = model[model["reference"] == reference]
-        if part.empty:
-            continue
-        for measure in MEASURES:
-            found[measure, reference] = by_nodule(part, measure)
-        size = part.assign(
-            size=part["volume_error_mm3"].abs(), empty=part["is_empty"].astype(float)
-        )
-        found["absolute_volume_error_mm3", reference] = by_nodule(size, "size")
-        found["share_empty", reference] = by_nodule(size, "empty")
-    return found
-
-
-def reader_values(rows: pd.DataFrame) -> dict:
-    """Return Dice of model and readers, and their difference, on the same nodules.
-
-    A nodule of three readers leaves no majority when one is left out: only nodules of four or more
-    count there. A reader left out whose others, and the model or that reader, are empty has no Dice
-    on one side; it is then left out on both.
-    """
-    found = {}
-    for group, pattern in GROUPS.items():
-        part = rows[rows["reference"].str.fullmatch(pattern)]
-        if group == "others":
-            # One reference a reader left out: as many as the nodule has readers.
-            num_readers = part.groupby("nodule_id")["reference"].transform("nunique")
-            part = part[num_readers >= MIN_READERS_LEFT_OUT]
-        model, readers = part[part["subject"] == "model"], part[part["subject"] != "model"]
-        if readers.empty:
-            continue
-        if group == "others":
-            key = ["fold", "seed", "nodule_id", "reference"]
-            pairs = model[[*key, "dice"]].merge(readers[[*key, "dice"]], on=key)
-            whole = pairs[pairs[["dice_x", "dice_y"]].notna().all(axis=1)][key]
-            model, readers = model.merge(whole, on=key), readers.merge(whole, on=key)
-        ours, theirs = by_nodule(model, "dice"), by_nodule(readers, "dice")
-        difference = ours.assign(value=ours["value"] - theirs["value"].reindex(ours.index))
-        difference = difference.dropna()
-        found["dice", group] = ours.loc[difference.index]
-        found["reader_dice", group] = theirs.loc[difference.index]
-        found["dice_difference", group] = difference
-    return found
-
-
-def summarise(scores: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFrame:
-    """Return the summary of all experiments, in the order that they come in."""
-    rows = []
-    for experiment, part in scores.groupby("experiment", sort=False):
-        part = part[part["offset_mm"] == part["offset_mm"].min()]
-        shared = {
-            "experiment": experiment,
-            "num_runs": len(part[["fold", "seed"]].drop_duplicates()),
-            "data_kind": part["data_kind"].iloc[0],
-        }
-        for (measure, reference), nodules in {**model_values(part), **reader_values(part)}.items():
+def summarise(experiment: str, values: dict, scores, *, resamples: int, seed: int) -> list:
+    """Return one experiment's rows of the summary, whole nodules before truncated ones."""
+    penalized, rows = penalized_nodules(scores), []
+    shared = {
+        "experiment": experiment,
+        "num_runs": len(scores[["fold", "seed"]].drop_duplicates()),
+        "data_kind": scores["data_kind"].iloc[0],
+    }
+    for subset, is_truncated in SUBSETS.items():
+        for (measure, reference), frame in values.items():
+            nodules = average_seeds(frame)
+            nodules = nodules[nodules["is_truncated"].astype(bool) == is_truncated]
+            if nodules.empty:
+                continue
             interval = bootstrap_mean(
                 nodules["value"], nodules["patient_id"], resamples=resamples, seed=seed
             )
-            rows.append({**shared, "measure": measure, "reference": reference, **interval})
-    return pd.DataFrame(rows)
+            counted = penalized.get(reference, set()).intersection(nodules.index)
+            rows.append({
+                **shared, "measure": measure, "reference": reference, "subset": subset,
+                "num_penalized": len(counted) if measure in DISTANCES else None,
+                "median": nodules["value"].median(),
+                "is_headline": is_headline(measure, subset, shared["data_kind"]), **interval,
+            })  # fmt: skip
+    return rows
 
 
 def summarise_offsets(scores: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFrame:
-    """Return the Dice against the consensus by experiment and click offset."""
+    """Return the Dice against the consensus by experiment and click offset, whole nodules."""
     rows = []
     model = scores[(scores["subject"] == "model") & (scores["reference"] == "consensus")]
+    model = model[~model["is_truncated"].astype(bool)]
     for (experiment, offset), part in model.groupby(["experiment", "offset_mm"], sort=False):
-        nodules = by_nodule(part, "dice")
+        nodules = average_seeds(run_means(part, "dice"))
         interval = bootstrap_mean(
             nodules["value"], nodules["patient_id"], resamples=resamples, seed=seed
         )
         shared = {"experiment": experiment, "offset_mm": offset, "num_nodules": len(nodules)}
         rows.append({**shared, **interval, "data_kind": part["data_kind"].iloc[0]})
-    frame = pd.DataFrame(rows).rename(columns={"value": "dice"})
-    return frame.drop(columns="num_patients")
+    columns = ["experiment", "offset_mm", "num_nodules", "value", "low", "high", "data_kind"]
+    return pd.DataFrame(rows, columns=columns).rename(columns={"value": "dice"})
 
 
-def read_scores(paths) -> pd.DataFrame:
-    """Return all scores in one table.
+def pool_calibration(bins: pd.DataFrame) -> pd.DataFrame:
+    """Return each experiment's bins, its runs pooled."""
+    parts = []
+    for experiment, part in bins.groupby("experiment", sort=False):
+        counts = part["num_voxels"].to_numpy(float)
+        sums = [np.nan_to_num(part[c].to_numpy(float)) * counts for c in
+                ("mean_probability", "mean_share")]  # fmt: skip
+        pooled = [np.bincount(part["bin"].astype(int), w) for w in (counts, *sums)]
+        rows = pd.DataFrame(bin_rows(np.stack(pooled, axis=1)))
+        parts.append(rows.assign(experiment=experiment, data_kind=part["data_kind"].iloc[0]))
+    return pd.concat(parts).assign(fold=None, seed=None, part="cross_validation")
+
+
+def read_all(args) -> tuple:
+    """Return scores, nodule scores and calibration of all runs, checked to belong together.
 
     Raises
     ------
     InputError
-        When phantoms and real images are mixed, experiments were scored on different nodules, or
-        a run comes twice.
+        When runs are missing, doubled or mixed, or one is of the locked test part.
     """
-    tables = [read_table(path, "scores") for path in paths]
-    runs = [tuple(t[["experiment", "fold", "seed"]].iloc[0]) for t in tables if len(t)]
-    if len(set(runs)) < len(runs) or not runs:
+    scores = read_runs(args.scores, "scores")
+    nodules = read_runs(args.nodule_scores, "nodule_scores")
+    bins = read_runs(args.calibrations, "calibration")
+    if (scores["part"] == TEST).any():
         raise InputError(
-            "a run's scores were given twice, or none at all", "each run once", "correct --scores"
+            "scores of the test part are among those of the folds",
+            "cross-validation alone: the test part belongs to compare_with_readers",
+            "correct --scores",
         )
-    scores = pd.concat(tables, ignore_index=True)
-    for column in ("dice", "iou", "hd95_mm", "assd_mm"):
-        scores[column] = scores[column].astype(float)
-    kinds = sorted(scores["data_kind"].unique())
-    if len(kinds) > 1:
-        raise InputError(
-            f"the scores mix {' and '.join(kinds)} data",
-            "one kind",
-            "keep results of sources apart",
-        )
-    cohorts = scores.groupby("experiment")["nodule_id"].agg(lambda ids: frozenset(ids))
-    if cohorts.nunique() > 1:
-        raise InputError(
-            f"the experiments {', '.join(cohorts.index)} were scored on different nodules",
-            "the same nodules for every row of a table",
-            "run the same folds for every experiment",
-        )
-    return scores
+    refuse_other_cohort(scores, nodules)
+    return scores, nodules, bins
+
+
+def parse_args(argv):
+    """Return the parsed flags."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--scores", required=True, nargs="+", help="scores.csv of every run")
+    parser.add_argument("--nodule-scores", required=True, nargs="+", help="beside every one")
+    parser.add_argument("--calibrations", required=True, nargs="+", help="beside every one")
+    parser.add_argument("--plan", required=True, help="config/analysis_plan.yaml")
+    parser.add_argument("--resamples", type=int, required=True, help="bootstrap resamples")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the resamples")
+    for name in ("summary", "offsets", "pairs", "spread", "ranks", "bland-altman", "calibration"):
+        parser.add_argument(f"--out-{name}", required=True, help="CSV to write")
+    return parser.parse_args(argv)
+
+
+def make_tables(scores, nodules, *, plan: dict, resamples: int, seed: int) -> dict:
+    """Return every table that is made of scores, by name."""
+    chance, summary, spread, volumes = {"resamples": resamples, "seed": seed}, [], [], []
+    values, data_kind = {}, scores["data_kind"].iloc[0]
+    for experiment, part in scores.groupby("experiment", sort=False):
+        found = nodule_values(part, nodules[nodules["experiment"] == experiment])
+        values[experiment] = found
+        summary += summarise(experiment, found, part, **chance)
+        spread += spread_rows(experiment, found)
+        volumes += bland_altman_rows(experiment, part, **chance)
+    ranks = [row for key in COMPARED for row in rank_rows(values, key, **chance)]
+    is_claim = data_kind not in NO_CLAIM
+    return {
+        "summary": pd.DataFrame(summary),
+        "offsets": summarise_offsets(scores, **chance),
+        "pairs": compare_pairs(values, data_kind=data_kind, plan=plan, **chance),
+        "spread": pd.DataFrame(spread).assign(data_kind=data_kind),
+        "ranks": pd.DataFrame(ranks).assign(is_claim=is_claim, data_kind=data_kind),
+        "bland_altman": pd.DataFrame(volumes).assign(data_kind=data_kind),
+    }
 
 
 def main(argv=None):
     """Parse, read, summarise, write."""
-    parser = make_parser(__doc__)
-    parser.add_argument("--scores", required=True, nargs="+", help="scores.csv of every run")
-    parser.add_argument("--resamples", type=int, required=True, help="bootstrap resamples")
-    parser.add_argument("--seed", type=int, required=True, help="seed of the resamples")
-    parser.add_argument("--out-summary", required=True, help="CSV to write")
-    parser.add_argument("--out-offsets", required=True, help="CSV to write")
-    args = parser.parse_args(argv)
-    scores = read_scores(args.scores)
-    chance = {"resamples": args.resamples, "seed": args.seed}
-    summary = summarise(scores, **chance)
+    args = parse_args(argv)
+    scores, nodules, bins = read_all(args)
+    plan = read_plan(args.plan)
+    tables = make_tables(scores, nodules, plan=plan, resamples=args.resamples, seed=args.seed)
+    tables["calibration"] = pool_calibration(bins)
     made_by = provenance(__file__, args)
-    write_table(summary, args.out_summary, "summary", made_by)
-    write_table(summarise_offsets(scores, **chance), args.out_offsets, "offsets", made_by)
+    for name, table in tables.items():
+        write_table(table, getattr(args, f"out_{name}"), name, made_by)
+    summary = tables["summary"]
     dice = summary[(summary["measure"] == "dice") & (summary["reference"] == "consensus")]
-    for row in dice.itertuples():
+    for row in dice[dice["subset"] == "whole"].itertuples():
         LOG.info("%s: Dice %.3f (%.3f to %.3f)", row.experiment, row.value, row.low, row.high)
-    missing = int(np.isnan(scores["dice"]).sum())
-    LOG.info("rows in %d, of them both masks empty %d", len(scores), missing)
+    LOG.info("rows in %d, of them both masks empty %d", len(scores), scores["dice"].isna().sum())
 
 
 if __name__ == "__main__":

@@ -1,121 +1,159 @@
 """Score one run: model and readers on the same 1 mm grid, inside what is covered.
 
 Reads
-    --predictions  HDF5 of predict_cubes
+    --predictions  HDF5 of predict_cubes, of a run or of an ensemble
     --shards       every shard of cubes
+    --splits       splits.csv, --agreement  agreement.csv: which patients the run trained on, and
+                   how far their readers' surfaces lie apart
+    --frozen-plan  plan.json of freeze_plan; needed for the test part
 Writes
-    --out-scores  scores.csv, one row a nodule, click offset, subject and reference
+    --out-scores       scores.csv, one row a nodule, click offset, subject and reference
+    --out-nodules      nodule_scores.csv, one row a nodule: calibration, energy distance, STAPLE
+    --out-calibration  calibration.csv, one row a bin of probability
+    --looks            a file in this folder for each time that the test part was scored
 Method
     The model's mask is its probability at or above the threshold that was chosen on the
     validation fold. At the smallest click offset it is scored against the consensus, each reader,
     the majority of the readers with each left out, and a phantom's true surface; at the others
-    against the consensus. Readers are scored against the majority of the others and in pairs.
-    Dice and IoU are 0 when one mask is empty and missing when both are; HD95 is the larger of the
-    two directed percentiles, ASSD the pooled mean; the border of cube and coverage is no surface.
+    against the consensus. Readers are scored against the majority of the others, the consensus,
+    and in pairs. Definitions: workflow/schemas/evaluation.md.
 Source
     Surface distances by MONAI's definitions (scripts/quorum/surface_metrics.py).
 """
 
+import numpy as np
 import pandas as pd
 
 from quorum.command import LOG, log_counts, make_parser, progress, provenance, run_command
+from quorum.distributions import bin_rows, compare_staple, score_distribution
 from quorum.errors import InputError
+from quorum.frozen_plan import TEST, log_look, read_frozen_plan
 from quorum.predictions import open_predictions
-from quorum.scoring import reference_masks, score_nodule
+from quorum.scored_nodules import match_nodules, training_patients
+from quorum.scoring import readers_distance, reference_masks, score_nodule
 from quorum.shards import open_shards
-from quorum.tables import write_table
+from quorum.tables import read_table, write_table
+
+RUN = ("experiment", "fold", "seed", "part", "data_kind")
 
 
-def match_nodules(predictions, cubes) -> list:
-    """Return each predicted nodule's index in the shards.
-
-    Raises
-    ------
-    InputError
-        When the predictions are of another cohort or kind of data.
-    """
-    index_of = {str(name): k for k, name in enumerate(cubes.nodule_id)}
-    names = list(predictions["nodule_id"].asstr())
-    foreign = [name for name in names if name not in index_of]
-    kinds = str(predictions.attrs["data_kind"]), cubes.data_kind
-    if foreign or kinds[0] != kinds[1]:
-        raise InputError(
-            f"the predictions hold {len(foreign)} nodules that no shard has "
-            f"({kinds[0]} predictions, {kinds[1]} shards)",
-            "predictions of the same cohort and source",
-            "make them again with predict_cubes",
-        )
-    shape = predictions["probability"].shape[2:]
-    if shape != cubes.shape_vox:
-        raise InputError(
-            f"the predictions' cubes are {shape}, the shards' {cubes.shape_vox}",
-            "predictions on the shards' own grid",
-            "make them again with predict_cubes",
-        )
-    return [index_of[name] for name in names]
-
-
-def score_one(predictions, row: int, *, cubes, index: int, consensus) -> list:
-    """Return the rows of one nodule.
+def read_answer(predictions, row: int, name: str) -> tuple:
+    """Return one nodule's probability (offsets, z, y, x), and its masks by offset.
 
     Raises
     ------
     InputError
-        When a probability is nan.
+        When a probability is nan or outside 0 to 1.
     """
     probability = predictions["probability"][row].astype("float32")
-    if not (probability == probability).all():
+    if not (np.isfinite(probability).all() and 0 <= probability.min() <= probability.max() <= 1):
         raise InputError(
-            f"the prediction of nodule {cubes.nodule_id[index]} holds nan",
-            "a probability in every voxel",
+            f"the prediction of nodule {name} holds nan or what is no probability",
+            "a number from 0 to 1 in every voxel",
             "make it again with predict_cubes",
         )
     masks = probability >= predictions.attrs["threshold"]
-    offsets = predictions["offsets_mm"][()].tolist()
+    return probability, dict(zip(predictions["offsets_mm"][()].tolist(), masks, strict=True))
+
+
+def score_one(predictions, row: int, *, cubes, index: int, consensus, distance_mm) -> tuple:
+    """Return one nodule's rows of scores, its row of nodule scores, and its bins.
+
+    Parameters
+    ----------
+    distance_mm : float or None
+        The readers' own, over the run's training patients.
+
+    Raises
+    ------
+    InputError
+        When a probability is none.
+    """
+    fixed = {
+        "nodule_id": str(cubes.nodule_id[index]),
+        "patient_id": str(cubes.patient_id[index]),
+        "is_truncated": bool(cubes.is_truncated[index]),
+    }
+    probability, masks = read_answer(predictions, row, fixed["nodule_id"])
+    readers, num_readers = cubes.readers(index), int(cubes.num_readers[index])
+    known, staple, spacing_mm = cubes.coverage(index) > 0, cubes.staple(index), cubes.spacing_mm
     references = reference_masks(
-        cubes.readers(index),
-        int(cubes.num_readers[index]),
-        staple=cubes.staple(index) if consensus == "staple" else None,
+        readers,
+        num_readers,
+        staple=staple if consensus == "staple" else None,
         latent=cubes.latent(index) if cubes.has_latent else None,
         consensus=consensus,
     )
     rows = score_nodule(
-        dict(zip(offsets, masks, strict=True)),
-        references,
-        coverage=cubes.coverage(index) > 0,
-        spacing_mm=cubes.spacing_mm,
+        masks, references, coverage=known, spacing_mm=spacing_mm, readers_distance_mm=distance_mm
     )
-    fixed = {
-        "nodule_id": str(cubes.nodule_id[index]),
-        "patient_id": str(cubes.patient_id[index]),
+    first = min(masks)
+    drawn = predictions["samples"][row] > 0 if "samples" in predictions else masks[first][None]
+    seen = {"readers": readers, "num_readers": num_readers}
+    nearest = probability[list(masks).index(first)]
+    measures, bins = score_distribution(nearest, drawn, **seen, known=known, spacing_mm=spacing_mm)
+    measures |= compare_staple(masks[first], **seen, staple=staple, coverage=known)
+    origin = {
         "series_uid": str(cubes.source_series_uid[index]),
-        "is_truncated": bool(cubes.is_truncated[index]),
         "diameter_mm": float(cubes.diameter_mm[index]),
     }
-    return [{**fixed, **found} for found in rows]
+    return [{**fixed, **origin, **found} for found in rows], {**fixed, **measures}, bins
+
+
+def parse_args(argv):
+    """Return the parsed flags."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--predictions", required=True, help="HDF5 of predict_cubes")
+    parser.add_argument("--shards", required=True, nargs="+", help="shards of cubes")
+    parser.add_argument("--splits", required=True, help="splits.csv")
+    parser.add_argument("--agreement", required=True, help="agreement.csv of compare_readers")
+    parser.add_argument("--consensus", required=True, help="the reference called consensus")
+    parser.add_argument("--frozen-plan", nargs="?", help="plan.json, for the test part")
+    parser.add_argument("--looks", help="folder of the looks at the test part")
+    parser.add_argument("--out-scores", required=True, help="CSV to write")
+    parser.add_argument("--out-nodules", required=True, help="CSV to write")
+    parser.add_argument("--out-calibration", required=True, help="CSV to write")
+    return parser.parse_args(argv)
 
 
 def main(argv=None):
     """Parse, read, score, write."""
-    parser = make_parser(__doc__)
-    parser.add_argument("--predictions", required=True, help="HDF5 of predict_cubes")
-    parser.add_argument("--shards", required=True, nargs="+", help="shards of cubes")
-    parser.add_argument("--consensus", required=True, help="the reference called consensus")
-    parser.add_argument("--out-scores", required=True, help="CSV to write")
-    args = parser.parse_args(argv)
-    cubes, rows = open_shards(args.shards), []
+    args = parse_args(argv)
+    cubes, splits = open_shards(args.shards), read_table(args.splits, "splits")
+    agreement = read_table(args.agreement, "agreement")
+    scores, nodules, bins = [], [], 0
     with open_predictions(args.predictions) as predictions:
-        indices = match_nodules(predictions, cubes)
+        run = {name: predictions.attrs[name] for name in RUN}
+        if run["part"] == TEST:
+            plan = read_frozen_plan(args.frozen_plan)
+            log_look(args.looks, run["experiment"], predictions=args.predictions, plan=plan)
+        indices = match_nodules(predictions, cubes, splits)
+        patient_of = dict(zip(map(str, cubes.nodule_id), map(str, cubes.patient_id), strict=True))
+        distance_mm = readers_distance(agreement, patient_of, training_patients(run, splits))
         for row, index in enumerate(progress(indices, "nodules")):
-            rows += score_one(predictions, row, cubes=cubes, index=index, consensus=args.consensus)
-        names = ("experiment", "fold", "seed", "data_kind")
-        run = {name: predictions.attrs[name] for name in names}
-    frame = pd.DataFrame(rows).assign(**run)
-    write_table(frame, args.out_scores, "scores", provenance(__file__, args))
+            found = score_one(
+                predictions,
+                row,
+                cubes=cubes,
+                index=index,
+                consensus=args.consensus,
+                distance_mm=distance_mm,
+            )
+            scores += found[0]
+            nodules.append(found[1])
+            bins = bins + found[2] * (not found[1]["is_truncated"])
+        source = "samples" if "samples" in predictions else "threshold"
+    made_by = provenance(__file__, args)
+    frame = pd.DataFrame(scores).assign(**run, readers_distance_mm=distance_mm)
+    write_table(frame, args.out_scores, "scores", made_by)
+    nodules = pd.DataFrame(nodules).assign(**run, sample_source=source)
+    write_table(nodules, args.out_nodules, "nodule_scores", made_by)
+    calibration = pd.DataFrame(bin_rows(bins)).assign(**run)
+    write_table(calibration, args.out_calibration, "calibration", made_by)
     log_counts("nodules", came_in=len(indices), dropped={}, went_out=frame["nodule_id"].nunique())
     model = frame[(frame["subject"] == "model") & (frame["reference"] == "consensus")]
-    empty = int((model["is_empty"] & (model["offset_mm"] == model["offset_mm"].min())).sum())
-    LOG.info("nodules with an empty mask: %d", empty)
+    central = model[model["offset_mm"] == model["offset_mm"].min()]
+    LOG.info("nodules whose distances are the penalty: %d", int(central["is_penalized"].sum()))
 
 
 if __name__ == "__main__":

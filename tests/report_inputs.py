@@ -96,16 +96,28 @@ def make_inputs(
 
 def score_flags(folder: Path, shards: list, runs: list) -> list:
     """Return the flags of scores and their summary, made by the real scripts."""
-    scores = [str(folder / f"{run['experiment']}-scores.csv") for run in runs]
-    for run, path in zip(runs, scores, strict=True):
-        flags = ["--predictions", run["predictions"], "--shards", *shards]
-        score_predictions.main([*flags, "--consensus", "majority", "--out-scores", path])
+    scores, tables = [], []
+    for run in runs:
+        paths = [str(folder / f"{run['experiment']}-{name}.csv")
+                 for name in ("scores", "nodule_scores", "calibration")]  # fmt: skip
+        score_predictions.main([
+            "--predictions", run["predictions"], "--shards", *shards, "--consensus", "majority",
+            "--splits", str(folder / "splits.csv"), "--agreement", str(folder / "agreement.csv"),
+            "--out-scores", paths[0], "--out-nodules", paths[1], "--out-calibration", paths[2],
+        ])  # fmt: skip
+        scores, tables = [*scores, paths[0]], [*tables, *paths[1:]]
     summary, offsets = str(folder / "summary.csv"), str(folder / "offsets.csv")
+    more = ("pairs", "spread", "ranks", "bland-altman", "calibration")
     compare_experiments.main([
         "--scores", *scores, "--resamples", "200", "--seed", "0",
+        "--nodule-scores", *tables[::2], "--calibrations", *tables[1::2],
+        "--plan", str(ROOT / "config" / "analysis_plan.yaml"),
+        *[word for name in more for word in (f"--out-{name}", str(folder / f"{name}.csv"))],
         "--out-summary", summary, "--out-offsets", offsets,
     ])  # fmt: skip
-    return ["--scores", *scores, "--summary", summary, "--offsets", offsets]
+    return [
+        "--scores", *scores, "--summary", summary, "--offsets", offsets, "--tables", *tables,
+    ]  # fmt: skip
 
 
 def other_flags(folder: Path, data_kind: str, experiments) -> list:

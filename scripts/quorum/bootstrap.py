@@ -1,14 +1,23 @@
 """Means over nodules with intervals by resampling whole patients."""
 
+import functools
+
 import numpy as np
 
 INTERVAL = (2.5, 97.5)  # percentiles: 95 %
 
 
+@functools.lru_cache(maxsize=8)
 def patient_weights(num_patients: int, *, resamples: int, seed: int) -> np.ndarray:
-    """Return how often each patient is drawn in each resample: int64 (resamples, patients)."""
+    """Return how often each patient is drawn in each resample: int64 (resamples, patients).
+
+    Read-only, and kept, so that all rows of a table share one draw.
+    """
     generator = np.random.default_rng(seed)
-    return generator.multinomial(num_patients, np.full(num_patients, 1 / num_patients), resamples)
+    shares = np.full(num_patients, 1 / num_patients)
+    weights = generator.multinomial(num_patients, shares, resamples)
+    weights.setflags(write=False)
+    return weights
 
 
 def bootstrap_mean(values, patients, *, resamples: int, seed: int) -> dict:

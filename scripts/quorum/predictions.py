@@ -9,6 +9,11 @@ the validation fold, method, made_by (JSON). The answer is where probability >= 
     click_zyx_vox  float64  (n, offsets, 3)         in voxels of the stored cube
     inside_crop    int16    (n, offsets, 6)         z0 y0 x0 z1 y1 x1: what the model saw, half-open
     probability    float16  (n, offsets, z, y, x)   on the stored cube's grid, 0 outside that
+    samples        uint8    (n, samples, z, y, x)   only of a model that draws: its masks, 0 or 1,
+                                                    from the first click
+
+An ensemble's file is `ensemble.h5`: part `test`, fold and seed -1, num_members and seeds (int64)
+as further attributes.
 """
 
 import json
@@ -46,9 +51,11 @@ class PredictionsWriter:
     nodule_id : list of str
     offsets_mm : list of float
     cube_vox : tuple of int
+    num_samples : int
+        Masks that the model draws for each nodule; 0 for a model that doesn't.
     """
 
-    def __init__(self, path, attributes: dict, *, nodule_id, offsets_mm, cube_vox):
+    def __init__(self, path, attributes: dict, *, nodule_id, offsets_mm, cube_vox, num_samples=0):
         attributes = {"postprocess": "none", **attributes}
         if sorted(attributes) != sorted(ATTRIBUTES):
             raise ValueError(f"attributes {sorted(attributes)} are not {sorted(ATTRIBUTES)}")
@@ -59,6 +66,7 @@ class PredictionsWriter:
                 json.dumps(value, sort_keys=True) if name == "made_by" else value
             )
         size = (len(nodule_id), len(offsets_mm))
+        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
         self.file["nodule_id"] = np.array(nodule_id, h5py.string_dtype("utf-8"))
         self.file["offsets_mm"] = np.asarray(offsets_mm, np.float64)
         self.file.create_dataset("click_zyx_vox", (*size, 3), np.float64)
@@ -68,10 +76,19 @@ class PredictionsWriter:
             (*size, *cube_vox),
             np.float16,
             chunks=(1, 1, *cube_vox),
-            compression="gzip",
-            compression_opts=1,
-            shuffle=True,
+            **packed,
         )
+        if num_samples:
+            shape = (len(nodule_id), num_samples, *cube_vox)
+            chunks = (1, 1, *cube_vox)
+            self.file.create_dataset("samples", shape, np.uint8, chunks=chunks, **packed)
+
+    def put_samples(self, row: int, box, masks):
+        """Store a nodule's drawn masks: bool (samples, z, y, x) of what the model saw."""
+        whole = np.zeros(self.file["samples"].shape[1:], np.uint8)
+        window = tuple(slice(a, b) for a, b in zip(box[:3], box[3:], strict=True))
+        whole[(slice(None), *window)] = masks
+        self.file["samples"][row] = whole
 
     def put(self, row: int, column: int, *, click, box, probability):
         """Store one nodule and offset.

@@ -1,16 +1,21 @@
 """compare_experiments: paired differences, whole patients, one definition for all rows."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from compare_experiments import main, read_scores, summarise, summarise_offsets
+from compare_experiments import main, make_tables, summarise_offsets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorum.bootstrap import bootstrap_mean, patient_weights
+from quorum.comparison import read_runs, refuse_other_cohort
 from quorum.errors import InputError
+from quorum.frozen_plan import read_plan
 from quorum.tables import read_table, write_table
 
+ROOT = Path(__file__).resolve().parents[2]
 CHANCE = {"resamples": 500, "seed": 0}
 
 
@@ -49,24 +54,61 @@ def make_scores(experiment="unet3d", seed=0, fold=0, nodules=4, lift=0.1):
         experiment=experiment,
         fold=fold,
         seed=seed,
+        part=f"fold{fold}",
         data_kind="cut_out",
+        is_hit=True,
         hd95_mm=1.5,
+        hd95_pooled_mm=1.4,
         assd_mm=0.5,
+        surface_dice_1mm=0.9,
+        surface_dice_readers=0.8,
+        readers_distance_mm=0.6,
+        center_distance_mm=1.0,
         volume_error_mm3=-10.0,
+        volume_error_share=-0.09,
         volume_mm3=100.0,
         is_empty=False,
+        is_penalized=False,
         is_truncated=False,
         diameter_mm=9.0,
     )
 
 
-def by_measure(summary):
-    """Return the summary by measure and reference."""
-    return summary.set_index(["measure", "reference"])
+def make_nodules(scores):
+    """Return nodule scores that belong to these scores."""
+    key = ["experiment", "fold", "seed", "part", "nodule_id", "patient_id", "data_kind"]
+    return scores[[*key, "is_truncated"]].drop_duplicates().assign(
+        band_mm=5.0, num_band_voxels=100, brier_band=0.02, bias_band=0.01,
+        sample_source="threshold", num_samples=1, num_readers=4, ged_squared=0.4,
+        ged_squared_distinct=np.nan, samples_diversity=np.nan, readers_diversity=0.35,
+        staple_dice_vote=0.9, staple_voxels_different=0, model_dice_staple=0.8,
+        model_dice_vote=0.8,
+    )  # fmt: skip
+
+
+def make_bins(scores):
+    """Return the bins of one run of these scores: half of a bin's voxels are inside."""
+    first = scores.iloc[0][["experiment", "fold", "seed", "part", "data_kind"]]
+    rows = [{"bin": k, "bin_low": k / 10, "bin_high": (k + 1) / 10, "num_voxels": 10 * (k < 5),
+             "mean_probability": k / 10, "mean_share": 0.5} for k in range(10)]  # fmt: skip
+    return pd.DataFrame(rows).assign(**first)
+
+
+def tables_of(scores, nodules=None):
+    """Return all tables made of scores."""
+    nodules = make_nodules(scores) if nodules is None else nodules
+    plan = read_plan(ROOT / "config" / "analysis_plan.yaml")
+    return make_tables(scores, nodules, plan=plan, **CHANCE)
+
+
+def by_measure(scores):
+    """Return the summary of whole nodules by measure and reference."""
+    summary = tables_of(scores)["summary"]
+    return summary[summary["subset"] == "whole"].set_index(["measure", "reference"])
 
 
 def test_known_means_and_the_paired_difference():
-    table = by_measure(summarise(make_scores(), **CHANCE))
+    table = by_measure(make_scores())
     others = table.xs("others", level="reference")
     assert others.loc["dice", "value"] == pytest.approx(0.73 + 0.1 + 0.025)
     assert others.loc["reader_dice", "value"] == pytest.approx(0.73 + 0.025)
@@ -85,7 +127,7 @@ def test_known_means_and_the_paired_difference():
 def test_seeds_are_averaged_within_nodules_and_folds_pooled():
     parts = [make_scores(seed=0, lift=0.0), make_scores(seed=1, lift=0.2)]
     parts.append(make_scores(fold=1, nodules=2))
-    table = by_measure(summarise(pd.concat(parts), **CHANCE))
+    table = by_measure(pd.concat(parts))
     row = table.loc[("dice_difference", "others")]
     assert row["value"] == pytest.approx(0.1)
     assert (row["num_nodules"], row["num_patients"], row["num_runs"]) == (6, 3, 3)
@@ -96,7 +138,7 @@ def test_a_reader_left_out_without_dice_is_left_out_on_both_sides():
     lost = (scores["nodule_id"] == "nodule00") & (scores["reference"] == "others4")
     scores.loc[lost & (scores["subject"] == "model"), "dice"] = np.nan
     scores.loc[lost & (scores["subject"] == "reader4"), "dice"] = 0.0
-    row = by_measure(summarise(scores, **CHANCE)).loc[("dice_difference", "others")]
+    row = by_measure(scores).loc[("dice_difference", "others")]
     assert row["value"] == pytest.approx(0.1)
     assert row["num_nodules"] == 4
 
@@ -149,31 +191,59 @@ def write_scores(folder, name, scores):
     return str(folder / name)
 
 
+TABLES = ("summary", "offsets", "pairs", "spread", "ranks", "bland_altman", "calibration")
+
+
+def flags_of(folder, runs):
+    """Write the tables of every run and return the script's flags."""
+    names = {"scores": [], "nodule-scores": [], "calibrations": []}
+    for k, scores in enumerate(runs):
+        makers = (lambda frame: frame, make_nodules, make_bins)
+        tables = ("scores", "nodule_scores", "calibration")
+        for flag, make, table in zip(names, makers, tables, strict=True):
+            path = folder / f"{table}{k}.csv"
+            write_table(make(scores), path, table, {})
+            names[flag].append(str(path))
+    flags = ["--plan", str(ROOT / "config" / "analysis_plan.yaml"), "--resamples", "200"]
+    flags += ["--seed", "0", *[w for f, paths in names.items() for w in (f"--{f}", *paths)]]
+    for name in TABLES:
+        flags += [f"--out-{name.replace('_', '-')}", str(folder / f"{name}.csv")]
+    return flags
+
+
 def test_the_script(tmp_path):
-    paths = [write_scores(tmp_path, f"{e}.csv", make_scores(e)) for e in ("unet3d", "ball")]
-    out, offsets = tmp_path / "summary.csv", tmp_path / "offsets.csv"
-    flags = ["--scores", *paths, "--resamples", "200", "--seed", "0"]
-    main([*flags, "--out-summary", str(out), "--out-offsets", str(offsets)])
-    summary = read_table(out, "summary")
+    main(flags_of(tmp_path, [make_scores(e) for e in ("unet3d", "ball")]))
+    tables = {name: read_table(tmp_path / f"{name}.csv", name) for name in TABLES}
+    summary = tables["summary"]
     assert summary["experiment"].unique().tolist() == ["unet3d", "ball"]
     first, second = (
         part.drop(columns="experiment").reset_index(drop=True)
         for _, part in summary.groupby("experiment")
     )
     pd.testing.assert_frame_equal(first, second)
-    assert len(read_table(offsets, "offsets")) == 4
+    assert len(tables["offsets"]) == 4
+    # Two equal experiments differ nowhere, and two patients can't show a difference.
+    assert (tables["pairs"]["difference"] == 0).all()
+    assert tables["pairs"]["p_value"].isna().all()
+    assert tables["ranks"]["rank"].eq(1.5).all()
+    pooled = tables["calibration"]
+    assert pooled.groupby("experiment")["num_voxels"].sum().tolist() == [50, 50]
 
 
 def test_scores_that_do_not_belong_together(tmp_path):
     scores = make_scores()
     one = write_scores(tmp_path, "a.csv", scores)
     with pytest.raises(InputError, match="given twice"):
-        read_scores([one, one])
+        read_runs([one, one], "scores")
     fewer = write_scores(tmp_path, "b.csv", make_scores("ball", nodules=3))
     with pytest.raises(InputError, match="different nodules"):
-        read_scores([one, fewer])
+        refuse_other_cohort(read_runs([one, fewer], "scores"))
     phantom = write_scores(tmp_path, "c.csv", make_scores("ball").assign(data_kind="phantom"))
     with pytest.raises(InputError, match="cut_out and phantom"):
-        read_scores([one, phantom])
+        read_runs([one, phantom], "scores")
     with pytest.raises(InputError, match="can't be read"):
-        read_scores([str(tmp_path / "missing.csv")])
+        read_runs([str(tmp_path / "missing.csv")], "scores")
+    with pytest.raises(InputError, match="different runs or nodules"):
+        refuse_other_cohort(scores, make_nodules(make_scores(seed=1)))
+    with pytest.raises(InputError, match="test part are among"):
+        main(flags_of(tmp_path, [make_scores().assign(part="test")]))

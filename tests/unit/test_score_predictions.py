@@ -4,6 +4,7 @@ import signal
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from model_factory import make_cohort
 from predict_cubes import main as predict
@@ -12,7 +13,8 @@ from train_model import main as train
 
 from quorum.errors import InputError
 from quorum.scoring import readers_pairs, reference_masks, score_nodule
-from quorum.tables import read_table
+from quorum.shards import open_shards
+from quorum.tables import read_table, write_table
 
 SHAPE = (20, 30, 30)
 
@@ -65,6 +67,7 @@ def test_every_pair_is_there_once(scored):
     others = [f"others{k}" for k in range(1, 5)]
     model = {(0.0, "model", name) for name in ["consensus", "latent", *names, *others]}
     alone = {(0.0, f"reader{k}", f"others{k}") for k in range(1, 5)}
+    alone |= {(0.0, name, "consensus") for name in names}
     pairs = {(0.0, a, b) for a in names for b in names if a < b}
     assert set(scored) == model | alone | pairs | {(4.0, "model", "consensus")}
     assert readers_pairs(1) == []
@@ -72,7 +75,7 @@ def test_every_pair_is_there_once(scored):
 
 def test_an_empty_mask_is_dice_0_and_counted(scored):
     row = scored[4.0, "model", "consensus"]
-    assert (row["dice"], row["iou"], row["is_empty"]) == (0, 0, True)
+    assert (row["dice"], row["iou"], row["is_empty"], row["is_hit"]) == (0, 0, True, False)
     assert row["volume_error_mm3"] == -216
     assert np.isnan(row["hd95_mm"])
 
@@ -121,21 +124,41 @@ def flags_of(cohort, predictions, out, consensus="majority"):
     """Return the script's flags."""
     return [
         *("--predictions", str(predictions), "--shards", *cohort.shards),
+        *("--splits", str(cohort.splits), "--agreement", str(write_agreement(cohort))),
         *("--consensus", consensus, "--out-scores", str(out)),
+        *("--out-nodules", str(out.with_suffix(".nodules.csv"))),
+        *("--out-calibration", str(out.with_suffix(".calibration.csv"))),
     ]
+
+
+def write_agreement(cohort):
+    """Write the readers' own distances: 2 mm in the training folds 2 to 4, 9 mm elsewhere."""
+    cubes, path = open_shards(cohort.shards), cohort.folder / "agreement.csv"
+    part_of = pd.read_csv(cohort.splits).set_index("patient_id")["part"]
+    is_training = [part_of[str(name)] in ("fold2", "fold3", "fold4") for name in cubes.patient_id]
+    frame = pd.DataFrame({
+        "nodule_id": [str(name) for name in cubes.nodule_id], "kind": "pair", "reader_a": 1,
+        "reader_b": 2, "dice": 0.8, "iou": 0.7, "hd95_mm": 3.0,
+        "assd_mm": np.where(is_training, 2.0, 9.0), "is_empty_mask": False,
+    })  # fmt: skip
+    write_table(frame, path, "agreement", {})
+    return path
 
 
 def test_the_script_writes_a_row_for_every_nodule_and_pair(run, tmp_path):
     out = tmp_path / "scores.csv"
     main(flags_of(run, run.folder / "run" / "predictions.h5", out))
     scores = read_table(out, "scores")
-    assert len(scores) == 4 * (10 + 10 + 1)  # nodules x (model, readers, offset of 4 mm)
+    assert len(scores) == 4 * (10 + 14 + 1)  # nodules x (model, readers, offset of 4 mm)
     assert scores.groupby("nodule_id").size().nunique() == 1
     model = scores[(scores["subject"] == "model") & (scores["offset_mm"] == 0)]
     assert model[model["reference"] == "latent"]["dice"].min() > 0.7
     readers = scores[scores["subject"] != "model"]
     assert readers["dice"].between(0.5, 1).all()
     assert (readers["offset_mm"] == 0).all()
+    # The tolerance is the training patients' own: what the scored fold would give is another.
+    assert (scores["readers_distance_mm"] == 2).all()
+    assert set(scores["part"]) == {"fold0"}
 
 
 @pytest.mark.parametrize("consensus", ["staple", "0.75", "reader2"])

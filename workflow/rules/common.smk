@@ -61,6 +61,7 @@ localrules:
     summarize_series,
     accept_cubes,
     plan_experiment,
+    freeze_plan,
     compare_experiments,
 
 
@@ -164,6 +165,11 @@ def all_runs(pattern):
         fold=config["run_folds"],
         seed=config["seeds"],
     )
+
+
+def frozen_plan(wildcards):
+    """The analysis plan as it was stored; needed where the test part is looked at."""
+    return "<results>/freeze_plan/plan.json" if wildcards.run == "ensemble" else []
 
 
 def settings_json(wildcards):

@@ -1,0 +1,120 @@
+# How good the answers are: scored, compared, tested against the readers, set beside papers.
+
+
+rule freeze_plan:
+    """The analysis plan and its digest, stored before the test part is predicted."""
+    input:
+        plan="config/analysis_plan.yaml",
+    output:
+        plan="<results>/freeze_plan/plan.json",
+    log:
+        "<logs>/freeze_plan/freeze_plan.log",
+    benchmark:
+        "<benchmarks>/freeze_plan/freeze_plan.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_digest("freeze_plan"),
+        looks=whole_path("<results>/freeze_plan/looks"),
+    shell:
+        "python scripts/freeze_plan.py"
+        " --plan {input.plan}"
+        " --looks {params.looks}"
+        " --out-plan {output.plan}"
+        " > {log} 2>&1"
+
+
+rule score_predictions:
+    """Each nodule's scores of model and readers, on the same grid and region."""
+    input:
+        predictions="<results>/predict_cubes/{experiment}/{run}.h5",
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+        splits=rules.split_patients.output.splits,
+        agreement=rules.compare_readers.output.agreement,
+        frozen_plan=frozen_plan,
+    output:
+        scores="<results>/score_predictions/{experiment}/{run}.csv",
+        nodules="<results>/score_predictions/{experiment}/{run}.nodules.csv",
+        calibration="<results>/score_predictions/{experiment}/{run}.calibration.csv",
+    log:
+        "<logs>/score_predictions/{experiment}/{run}.log",
+    benchmark:
+        "<benchmarks>/score_predictions/{experiment}/{run}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=grows(30),
+    params:
+        code=code_digest("score_predictions"),
+        consensus=config["consensus"],
+        looks=whole_path("<results>/freeze_plan/looks"),
+    shell:
+        "python scripts/score_predictions.py"
+        " --predictions {input.predictions}"
+        " --shards {input.shards}"
+        " --splits {input.splits}"
+        " --agreement {input.agreement}"
+        " --consensus {params.consensus}"
+        " --frozen-plan {input.frozen_plan}"
+        " --looks {params.looks}"
+        " --out-scores {output.scores}"
+        " --out-nodules {output.nodules}"
+        " --out-calibration {output.calibration}"
+        " > {log} 2>&1"
+
+
+rule compare_experiments:
+    """All runs side by side with the readers, with intervals by bootstrap over patients."""
+    input:
+        scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
+        nodule_scores=all_runs(
+            "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.nodules.csv"
+        ),
+        calibrations=all_runs(
+            "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.calibration.csv"
+        ),
+        plan="config/analysis_plan.yaml",
+    output:
+        summary="<results>/compare_experiments/summary.csv",
+        offsets="<results>/compare_experiments/offsets.csv",
+        pairs="<results>/compare_experiments/pairs.csv",
+        spread="<results>/compare_experiments/spread.csv",
+        ranks="<results>/compare_experiments/ranks.csv",
+        bland_altman="<results>/compare_experiments/bland_altman.csv",
+        calibration="<results>/compare_experiments/calibration.csv",
+    log:
+        "<logs>/compare_experiments/compare_experiments.log",
+    benchmark:
+        "<benchmarks>/compare_experiments/compare_experiments.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("compare_experiments"),
+        resamples=config["compare_experiments"]["bootstrap_resamples"],
+        seed=config["compare_experiments"]["seed"],
+    shell:
+        "python scripts/compare_experiments.py"
+        " --scores {input.scores}"
+        " --nodule-scores {input.nodule_scores}"
+        " --calibrations {input.calibrations}"
+        " --plan {input.plan}"
+        " --resamples {params.resamples}"
+        " --seed {params.seed}"
+        " --out-summary {output.summary}"
+        " --out-offsets {output.offsets}"
+        " --out-pairs {output.pairs}"
+        " --out-spread {output.spread}"
+        " --out-ranks {output.ranks}"
+        " --out-bland-altman {output.bland_altman}"
+        " --out-calibration {output.calibration}"
+        " > {log} 2>&1"
