@@ -6,90 +6,16 @@ that sees the folder.
 Method: the expected end assumes that the steps left take as long as those done so far.
 """
 
-import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from quorum.command import make_parser, run_command
 from quorum.errors import InputError
+from quorum.run_log import Status, read_status
 
 TAIL_LINES = 5
-STAMP = re.compile(r"^\s*\[(\w{3} \w{3} +\d+ [\d:]+ \d{4})\]")
-RULE = re.compile(r"^\s*(?:local)?(?:rule|checkpoint) (\w+):$")
-JOB = re.compile(r"^\s+jobid: (\d+)$")
-LOG_FILE = re.compile(r"^\s+log: (\S+)")
-FINISHED = re.compile(r"^Finished jobid: (\d+) ")
-FAILED = re.compile(r"^\s*Error in rule (\w+):$")
-STEPS = re.compile(r"^(\d+) of (\d+) steps")
-TOTAL = re.compile(r"^total +(\d+)$")
-SUBMITTED = re.compile(r"^Job (\S+) has been submitted with SLURM jobid (\w+)")
-ENDS = ("Complete log", "Elapsed time")
-
-
-@dataclass
-class Status:
-    """What a log tells: rules by job, the job's logs, and what became of each."""
-
-    rules: dict = field(default_factory=dict)
-    logs: dict = field(default_factory=dict)
-    done: set = field(default_factory=set)
-    failed: set = field(default_factory=set)
-    slurm_jobs: list = field(default_factory=list)
-    num_done: int = 0
-    num_steps: int = 0
-    times: list = field(default_factory=list)
-    has_ended: bool = False
-
-    @property
-    def running(self) -> list:
-        """The jobs that were started, or submitted, and neither ended nor failed."""
-        return [job for job in self.rules if job not in self.done | self.failed]
-
-
-def read_status(lines) -> Status:
-    """Return what the lines of one of Snakemake's logs tell.
-
-    Parameters
-    ----------
-    lines : iterable of str
-        An empty log gives an empty status. A job that is started again counts as running.
-    """
-    status, rule, job, is_error = Status(), None, None, False
-    for line in lines:
-        line = line.rstrip("\n")
-        if match := STAMP.match(line):
-            status.times.append(datetime.strptime(match[1], "%a %b %d %H:%M:%S %Y").timestamp())
-        elif match := RULE.match(line):
-            rule, job, is_error = match[1], None, False
-        elif match := FAILED.match(line):
-            rule, job, is_error = match[1], None, True
-        elif (match := JOB.match(line)) and rule:
-            job = match[1]
-            status.rules[job] = rule
-            (status.failed.add if is_error else status.failed.discard)(job)
-        elif match := FINISHED.match(line):
-            status.done.add(match[1])
-        elif match := STEPS.match(line):
-            status.num_done, status.num_steps = int(match[1]), int(match[2])
-        elif match := TOTAL.match(line):
-            status.num_steps = int(match[1])
-        elif match := SUBMITTED.match(line):
-            status.slurm_jobs.append(match[2])
-        read_log_path(status, line, rule, job)
-        status.has_ended |= line.startswith(ENDS)
-    return status
-
-
-def read_log_path(status: Status, line: str, rule, job):
-    """Keep the path of a rule's log, which stands before or after its job's number."""
-    if match := LOG_FILE.match(line):
-        status.logs[(rule, job)] = match[1]
-    elif job and (rule, None) in status.logs:
-        status.logs[(rule, job)] = status.logs.pop((rule, None))
 
 
 def report(status: Status, now_s: float, queue: dict) -> list:
@@ -100,27 +26,44 @@ def report(status: Status, now_s: float, queue: dict) -> list:
     status : Status
     now_s : float
         Seconds since the epoch.
-    queue : dict
-        State of each job that SLURM still knows, by its id.
+    queue : dict or None
+        State of each job that SLURM still knows, by its id; None where there is no SLURM.
     """
-    waiting = status.num_steps - len(status.done) - len(status.running) - len(status.failed)
+    queued = status.on_cluster(queue or {}, ("PENDING",))
+    running = [job for job in status.running if job not in queued]
+    waiting = status.num_steps - len(status.done) - len(running) - len(status.failed)
     lines = [
         f"done     {len(status.done)} of {status.num_steps}",
-        f"running  {len(status.running)}{named(status, status.running)}",
-        f"waiting  {max(waiting, 0)}",
+        f"running  {len(running)}{named(status, running)}",
+        f"waiting  {max(waiting, 0)}{f' ({len(queued)} in the queue of SLURM)' if queued else ''}",
         f"failed   {len(status.failed)}{named(status, sorted(status.failed))}",
     ]
-    states = [queue[job] for job in status.slurm_jobs if job in queue]
-    if states:
-        counts = ", ".join(f"{states.count(name)} {name.lower()}" for name in sorted(set(states)))
-        lines.append(f"SLURM    {counts}")
     if status.has_ended:
-        lines.append("the run has ended")
-    elif status.done and status.times:
+        return [*lines, "the run has ended"]
+    if queue is not None and (lost := lost_jobs(status, queue)):
+        lines.append(
+            f"lost     {', '.join(lost)}: SLURM knows no more of it, and Snakemake waits; "
+            "end the run with Ctrl-C and start it again"
+        )
+    if status.done and status.times:
         pace_s = (now_s - status.times[0]) / len(status.done)
         end_s = now_s + pace_s * (status.num_steps - len(status.done))
         lines.append(f"expected end {time.strftime('%Y-%m-%d %H:%M', time.localtime(end_s))}")
     return lines
+
+
+def lost_jobs(status: Status, queue: dict) -> list:
+    """Return the jobs that the log holds for running and SLURM has forgotten, as `17 (rule)`.
+
+    A controller that died within seconds of a submission forgets a job; so does one that keeps
+    ended jobs for less time than Snakemake's pause between two looks.
+    """
+    lost = []
+    for number, jobs in status.last_submissions().items():
+        if number not in queue and jobs <= set(status.running):
+            rules = ", ".join(sorted({status.rules[job] for job in jobs}))
+            lost.append(f"{number} ({rules})")
+    return lost
 
 
 def named(status: Status, jobs) -> str:
@@ -141,12 +84,14 @@ def tails(status: Status) -> list:
     return lines
 
 
-def slurm_queue() -> dict:
-    """Return the state of each of the user's jobs by its id; empty where there is no SLURM."""
+def slurm_queue() -> dict | None:
+    """Return the state of each of the user's jobs by its id; None where no SLURM answers."""
     if shutil.which("squeue") is None:
-        return {}
-    words = ["squeue", "-h", "--me", "-o", "%i|%T"]
+        return None
+    words = ["squeue", "-h", "-r", "--me", "--states=all", "-o", "%i|%T"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        return None
     return dict(line.split("|") for line in done.stdout.splitlines())
 
 

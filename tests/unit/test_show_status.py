@@ -4,9 +4,10 @@ import datetime
 
 import pytest
 import show_status
-from show_status import read_status, report, tails
+from show_status import lost_jobs, report, tails
 
 from quorum.errors import InputError
+from quorum.run_log import read_status
 
 LOG = """\
 Job stats:
@@ -30,7 +31,8 @@ Finished jobid: 4 (Rule: list_series)
 rule train_model:
     log: results/logs/train.log
     jobid: 3
-Job 3 has been submitted with SLURM jobid 17 (log: x).
+Job b0d8-57 has been submitted with SLURM jobid 16 (log: /logs/group_shard00_extract_cubes/16.log).
+Job 3 has been submitted with SLURM jobid 17 (log: /logs/rule_train_model/17.log).
 """
 ERROR = """\
     [Sat Nov 21 09:02:00 2026]
@@ -51,15 +53,34 @@ def log(tmp_path):
 def test_rules_done_running_and_waiting(log):
     status = read_status(LOG.format(log=log).splitlines())
     now = datetime.datetime(2026, 11, 21, 9, 2).timestamp()
-    lines = report(status, now, {"17": "PENDING"})
+    lines = report(status, now, {"16": "RUNNING", "17": "PENDING"})
     assert lines == [
         "done     1 of 4",
-        "running  2: extract_cubes 1, train_model 1",
-        "waiting  1",
+        "running  1: extract_cubes 1",
+        "waiting  2 (1 in the queue of SLURM)",
         "failed   0",
-        "SLURM    1 pending",
         "expected end 2026-11-21 09:08",  # 2 minutes for one of four, three to come
     ]
+    assert report(status, now, None)[1] == "running  2: extract_cubes 1, train_model 1"
+
+
+def test_a_job_that_slurm_forgot_is_lost(log):
+    status = read_status(LOG.format(log=log).splitlines())
+    assert lost_jobs(status, {"16": "RUNNING", "17": "COMPLETED"}) == []
+    assert lost_jobs(status, {"17": "RUNNING"}) == ["16 (extract_cubes)"]
+    assert "lost     17 (train_model): SLURM knows no more" in report(status, 0, {"16": "X"})[4]
+
+
+def test_a_job_that_was_submitted_again_is_not_lost(log):
+    again = "Job 3 has been submitted with SLURM jobid 18 (log: /logs/rule_train_model/18.log).\n"
+    status = read_status((LOG + again).format(log=log).splitlines())
+    assert lost_jobs(status, {"16": "RUNNING", "18": "RUNNING"}) == []
+
+
+def test_a_job_that_ended_is_not_lost(log):
+    ended = "Finished jobid: 3 (Rule: train_model)\nFinished jobid: 2 (Rule: extract_cubes)\n"
+    status = read_status((LOG + ended).format(log=log).splitlines())
+    assert lost_jobs(status, {}) == []
 
 
 def test_a_failed_job_shows_its_logs_last_lines(log):
