@@ -12,6 +12,7 @@ from pathlib import Path
 from quorum.errors import InputError
 
 SCRIPTS = Path(__file__).resolve().parent.parent
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @functools.cache
@@ -31,7 +32,7 @@ def code_digest(script: str, *modules: str) -> str:
     total = hashlib.sha256()
     for path in sorted(closure):
         total.update(str(path.relative_to(SCRIPTS)).encode())
-        total.update(file_digest(path).encode())
+        total.update(parsed(path)[0].encode())
     return total.hexdigest()[:16]
 
 
@@ -50,7 +51,7 @@ def collect_imports(paths: list) -> set:
 def imported_files(path: Path) -> tuple:
     """Return the files of this project that a file imports: modules, and packages on the way."""
     found = []
-    for module in imported_modules(path):
+    for module in parsed(path)[1]:
         parts = module.split(".")
         for length in range(1, len(parts) + 1):
             stem = SCRIPTS.joinpath(*parts[:length])
@@ -59,8 +60,11 @@ def imported_files(path: Path) -> tuple:
 
 
 @functools.cache
-def parsed(path: Path) -> ast.Module:
-    """Return the syntax tree of a file, without docstrings.
+def parsed(path: Path) -> tuple:
+    """Return a file's digest and the dotted names that it imports, wherever the import stands.
+
+    `from a import b` gives both `a` and `a.b`. A name that is only known while the program runs
+    (importlib) is not seen: a rule gives it to `code_digest`.
 
     Raises
     ------
@@ -76,40 +80,40 @@ def parsed(path: Path) -> ast.Module:
             "a script that Python can read",
             "correct that line",
         ) from error
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and is_docstring(node, body[0]):
-            node.body = body[1:]
-    return tree
+    parts, modules = [], []
+    visit(tree, parts, modules)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest(), tuple(modules)
 
 
-def is_docstring(owner, statement) -> bool:
-    """Tell whether `statement` is the docstring of `owner`."""
-    return (
-        isinstance(owner, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and isinstance(statement, ast.Expr)
-        and isinstance(statement.value, ast.Constant)
-        and isinstance(statement.value.value, str)
-    )
+def visit(node, parts: list, modules: list):
+    """Append a node and all below it, without docstrings, and the modules that they import.
 
-
-@functools.cache
-def file_digest(path: Path) -> str:
-    """Return the digest of one file's syntax tree."""
-    return hashlib.sha256(ast.dump(parsed(path)).encode()).hexdigest()
-
-
-@functools.cache
-def imported_modules(path: Path) -> tuple:
-    """Return the dotted names a file imports, wherever in it the import stands.
-
-    `from a import b` gives both `a` and `a.b`. A name that is only known while the program runs
-    (importlib) is not seen: a rule gives it to `code_digest`.
+    One walk in place of three by `ast`: every script's digest is made in every job.
     """
-    names = []
-    for node in ast.walk(parsed(path)):
+    if isinstance(node, list):
+        parts.append(f"[{len(node)}")
+        for member in node:
+            visit(member, parts, modules)
+    elif isinstance(node, ast.AST):
+        parts.append(type(node).__name__)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name == "body" and isinstance(node, DOCUMENTED) and is_docstring(value):
+                value = value[1:]
+            visit(value, parts, modules)
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-    return tuple(names)
+            modules += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+    else:
+        parts.append(repr(node))
+
+
+def is_docstring(body: list) -> bool:
+    """Tell whether a body begins with a docstring."""
+    return (
+        bool(body)
+        and isinstance(body[0], ast.Expr)
+        and isinstance(body[0].value, ast.Constant)
+        and isinstance(body[0].value.value, str)
+    )
