@@ -8,101 +8,41 @@ Writes
     --out-model    model.pt (torch.load with weights_only=True): weights or numbers, the plan, the
                    threshold and post-processing chosen on the validation fold, data_kind
     --out-history  history.csv, one row a step (none for a baseline)
-    --out-record   record.json: plan, digests of data and split, versions, hardware, seeds,
-                   parameters, steps, time, peak memory, what is not deterministic
+    --out-record   record.json: plan and its diff to the base, digests of data and split,
+                   versions, hardware, seeds, git state, parameters, steps, time, energy, peak
+                   memory, what is not deterministic
+    --out-tensorboard  the history as TensorBoard's files, while it goes on
 Method
     Run k is scored on fold k, validates on fold k + 1 (mod K) and trains on the other folds; the
-    test part is never opened. All cubes of those folds are held in memory as integers (4 bytes a
-    voxel: 1.0 MB a nodule of (40, 80, 80), 0.9 GB for 897). Batches are functions of (seed, step,
-    rank). --checkpoints keeps the state, keyed by plan, data, code, fold and seed: a run that was
-    killed goes on from the last whole checkpoint; it ends with 75 after SIGTERM, and the folder
-    goes once the run has ended well.
+    test part is never opened. The cubes of those folds lie in memory (1.0 MB a nodule of
+    (40, 80, 80)) or, where they don't fit, worker processes read them ahead; either way batches
+    are the same functions of (seed, step, rank). --checkpoints keeps the state, keyed by plan,
+    data, code, fold and seed: a run that was killed goes on from the last whole checkpoint; it
+    ends with 75 after SIGTERM, and the folder goes once the run has ended well.
 Source
     The recipe: stored cube (40, 80, 80), random crop (32, 64, 64), flips in x and y, shifts up to
     (4, 8, 8), strided 3D U-Net, Dice (Milletari 2016, arXiv 1606.04797) and cross-entropy,
     AdamW (Loshchilov 2019, arXiv 1711.05101).
 """
 
-import json
 import signal
 import sys
 import time
 
-import numpy as np
 import pandas as pd
 import torch
 
 from quorum import checkpoints
-from quorum.baselines import fit_baseline
-from quorum.batches import load_store, store_digest
-from quorum.cases import load_cases
-from quorum.code import code_digest
 from quorum.command import LOG, make_parser, provenance, run_command
+from quorum.fitting import EXIT_TEMPORARY, fit_network, fit_numbers
 from quorum.models import write_model
-from quorum.plans import check_cube, nodules_of, read_plan, run_parts
+from quorum.places import add_places
+from quorum.plans import nodules_of, read_plan, run_parts
 from quorum.records import write_record
 from quorum.shards import open_shards
 from quorum.tables import read_table, write_table
 
-EXIT_TEMPORARY = 75  # sysexits.h EX_TEMPFAIL: try again
-THRESHOLDS = [round(0.2 + 0.05 * k, 2) for k in range(13)]
 HISTORY = ("step", "epoch", "loss", "learning_rate", "validation_dice", "duration_s")
-
-
-def fit_network(plan, args, *, cubes, parts):
-    """Train a network; return the model's own part, history rows, notes, checkpoints' folder.
-
-    Where there is nothing to write, the exit status: 75 when the run was told to end and goes on
-    from its checkpoint another time, 0 in a process that is not the first.
-    """
-    from quorum.evaluation import choose_answer
-    from quorum.training import Run, fit
-
-    settings = plan["settings"]
-    check_cube(settings, cubes.shape_vox)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = {"device": device, "has_staple": settings["target"] == "staple"}
-    train = load_store(cubes, parts["train"], **options)
-    validation = load_store(cubes, parts["validate"], device=device, consensus=plan["consensus"])
-    key = {
-        "plan": plan,
-        "data": store_digest(train, validation),
-        "code": code_digest("train_model", f"quorum.networks.{settings['network']['name']}"),
-        "run": [args.fold, args.num_folds, args.seed],
-    }
-    if args.resume:
-        checkpoints.refuse_other_run(args.resume, key)
-    folder = checkpoints.open_folder(args.checkpoints, key)
-    state = checkpoints.load_newest(folder)
-    if state:
-        LOG.info("going on after step %d", state["step"])
-    run = Run(settings, args.seed, train=train, validation=validation, folder=folder, state=state)
-    fit(run, devices=args.devices, nodes=args.nodes)
-    if run.is_terminated or run.global_rank:
-        return EXIT_TEMPORARY if run.is_terminated else 0
-    best = run.state["best"]
-    run.network.load_state_dict(best["weights"])
-    answer = choose_answer(run.network.eval(), validation, settings, THRESHOLDS)
-    found = {"weights": best["weights"], **answer}
-    notes = {
-        "answer": answer,
-        "data_sha256": key["data"],
-        "num_parameters": sum(p.numel() for p in run.network.parameters()),
-        "num_steps": run.state["step"],
-        "best_step": best["step"],
-    }
-    return found, run.state["history"], notes, folder
-
-
-def fit_numbers(plan, args, *, cubes, parts):
-    """Fit a baseline; the same answer as `fit_network`, without history and checkpoints."""
-    method, consensus = plan["settings"]["method"], plan["consensus"]
-    cases = load_cases(cubes, parts["train"], seed=args.seed, consensus=consensus)
-    numbers = fit_baseline(method, cases)
-    LOG.info("%s: %s", method, json.dumps(numbers))
-    found = {"numbers": numbers, "threshold": 0.5, "postprocess": "none"}
-    num_fitted = sum(np.size(value) for value in numbers.values()) - 1  # training_dice apart
-    return found, [], {"num_parameters": num_fitted, "num_steps": 0}, None
 
 
 def parse_args(argv):
@@ -111,6 +51,7 @@ def parse_args(argv):
     parser.add_argument("--plan", required=True, help="YAML of plan_experiment")
     parser.add_argument("--splits", required=True, help="splits.csv")
     parser.add_argument("--shards", required=True, nargs="+", help="shards of cubes")
+    parser.add_argument("--slices", nargs="*", help="slices.parquet, where inputs hold the place")
     parser.add_argument("--fold", required=True, type=int, help="the fold that is scored")
     parser.add_argument("--num-folds", required=True, type=int, help="how many folds there are")
     parser.add_argument("--seed", required=True, type=int, help="seed of weights and batches")
@@ -118,9 +59,22 @@ def parse_args(argv):
     parser.add_argument("--devices", type=int, default=1, help="GPUs on each machine, if any")
     parser.add_argument("--nodes", type=int, default=1, help="machines")
     parser.add_argument("--checkpoints", required=True, help="folder kept until the run has ended")
+    parser.add_argument(
+        "--loading",
+        choices=("auto", "memory", "workers"),
+        default="auto",
+        help="cubes in memory, or read by worker processes; auto: in memory where they fit",
+    )
+    parser.add_argument("--memory-mb", type=int, help="what this job may use; else what is free")
+    parser.add_argument(
+        "--find-batch-size",
+        action="store_true",
+        help="only try which batch fits into memory, say it, and write nothing",
+    )
     parser.add_argument("--resume", help="go on only from this very folder, else stop")
     parser.add_argument("--out-model", required=True, help="model.pt to write")
     parser.add_argument("--out-history", required=True, help="history.csv to write")
+    parser.add_argument("--out-tensorboard", help="folder for TensorBoard's files")
     parser.add_argument("--out-record", required=True, help="record.json to write")
     return parser.parse_args(argv)
 
@@ -134,6 +88,7 @@ def main(argv=None):
     plan = read_plan(args.plan)
     parts = run_parts(args.fold, args.num_folds)
     cubes, splits = open_shards(args.shards), read_table(args.splits, "splits")
+    add_places(cubes, plan["settings"], args.slices)
     # The scored fold too, although nothing of it is read: an empty one ends here, not hours later.
     indices = {name: nodules_of(cubes, splits, parts[name]) for name in parts}
     for name, chosen in indices.items():
@@ -141,7 +96,7 @@ def main(argv=None):
     fit_method = fit_network if plan["settings"]["method"] == "network" else fit_numbers
     fitted = fit_method(plan, args, cubes=cubes, parts=indices)
     if isinstance(fitted, int):
-        LOG.info("nothing to write; ended by SIGTERM, run again to go on" if fitted else "done")
+        LOG.info("ended by SIGTERM; run again to go on" if fitted else "nothing to write")
         return fitted
     found, rows, notes, folder = fitted
     run = {"experiment": plan["name"], "fold": args.fold, "seed": args.seed}

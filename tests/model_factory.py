@@ -44,6 +44,9 @@ TINY = {
     "checkpoint_every_steps": 2,
     "schedule": {"name": "cosine", "warmup_steps": 2},
     "ema_decay": 0.9,
+    "elastic": {"max_displacement_vox": 0.0, "grid_vox": 16},
+    "postprocess": ["component", "holes"],
+    "speed": {"precision": "fp32", "is_channels_last": True, "is_compiled": False},
     "is_deterministic": True,
 }
 

@@ -1,111 +1,27 @@
-"""Batches as pure functions of (seed, step, rank), cut on the device from cubes held in memory.
+"""Batches as pure functions of (seed, step, rank), cut and changed on the device.
 
-All cubes of a run lie in memory once, as integers: 4 bytes a voxel (image int16, readers and
-coverage uint8; 6 with STAPLE), 1.0 MB a cube of (40, 80, 80), so 0.9 GB for all 897 nodules.
 What a batch holds is drawn on the CPU from a generator seeded by (seed, step, rank), so that a
 resumed run goes on with exactly the batches that an undisturbed one would have had.
 """
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from quorum.consensus import consensus_mask
+from quorum.augmentation import (
+    bend_places,
+    change_intensity,
+    draw_displacement,
+    normalise,
+    sample_image,
+)
+from quorum.places import with_places
+from quorum.stores import Store
 
 # Names of independent random streams, so that one draw more in one never moves another.
-ORDER, CROPS, NOISE, DROPOUT = range(4)
+ORDER, CROPS, NOISE, DROPOUT, ELASTIC = range(5)
 AXES = ("z", "y", "x")
-AIR_HU = -1000.0
-
-
-@dataclass
-class Store:
-    """The cubes of one part, on the device.
-
-    Attributes
-    ----------
-    nodule_id : list of str
-    image : int16 (n, z, y, x) [HU]
-    readers : uint8 (n, z, y, x)
-        Bit k is reader k + 1.
-    coverage : uint8 (n, z, y, x)
-    staple : float16 (n, z, y, x) or None
-    reference : bool (n, z, y, x)
-        The consensus that validation is scored against; what is not covered is False.
-    box : int64 (n, 2, 3)
-        First covered voxel and one past the last, (z, y, x).
-    num_readers : int64 (n,)
-    """
-
-    nodule_id: list
-    image: torch.Tensor
-    readers: torch.Tensor
-    coverage: torch.Tensor
-    staple: torch.Tensor | None
-    reference: torch.Tensor | None
-    box: torch.Tensor
-    num_readers: torch.Tensor
-
-    def __len__(self):
-        """Return the number of nodules."""
-        return len(self.nodule_id)
-
-    @property
-    def cube_vox(self) -> tuple:
-        """The cubes' size, (z, y, x)."""
-        return tuple(self.image.shape[1:])
-
-
-def load_store(cubes, indices, *, device="cpu", has_staple=False, consensus=None) -> Store:
-    """Read the chosen nodules of a CubeSet into memory.
-
-    Parameters
-    ----------
-    cubes : quorum.shards.CubeSet
-    indices : list of int
-    device : str or torch.device
-    has_staple : bool
-        Whether STAPLE's probability is wanted.
-    consensus : str or float, optional
-        Makes `reference`.
-    """
-    shape = (len(indices), *cubes.shape_vox)
-    image, readers = np.empty(shape, np.int16), np.empty(shape, np.uint8)
-    coverage = np.empty(shape, np.uint8)
-    staple = np.empty(shape, np.float16) if has_staple else None
-    reference = np.empty(shape, bool) if consensus is not None else None
-    for row, k in enumerate(indices):
-        image[row], readers[row], coverage[row] = (
-            cubes.image(k),
-            cubes.readers(k),
-            cubes.coverage(k),
-        )
-        if has_staple:
-            staple[row] = cubes.staple(k)
-        if consensus is not None:
-            probability = cubes.staple(k) if consensus == "staple" else None
-            mask = consensus_mask(readers[row], int(cubes.num_readers[k]), probability, consensus)
-            reference[row] = mask & (coverage[row] > 0)
-    arrays = [image, readers, coverage, staple, reference]
-    tensors = [None if a is None else torch.from_numpy(a).to(device) for a in arrays]
-    box = torch.as_tensor(cubes.coverage_box[indices].astype(np.int64)).reshape(-1, 2, 3)
-    num_readers = torch.as_tensor(cubes.num_readers[indices].astype(np.int64))
-    names = [str(cubes.nodule_id[k]) for k in indices]
-    return Store(names, *tensors, box.to(device), num_readers.to(device))
-
-
-def store_digest(*stores) -> str:
-    """Return a digest of the content of stores: ids, images, readers' masks, coverage, truth."""
-    total = hashlib.sha256()
-    for store in stores:
-        total.update(" ".join(store.nodule_id).encode())
-        for name in ("image", "readers", "coverage", "staple", "reference", "box"):
-            tensor = getattr(store, name)
-            if tensor is not None:
-                total.update(tensor.cpu().contiguous().numpy().data)
-    return total.hexdigest()
 
 
 @dataclass
@@ -125,6 +41,8 @@ class Draw:
     scale, shift_hu : float32 (batch,)
     noise_hu : float
     noise_seed : int
+    displacement : float32 (batch, 3, gz, gy, gx)
+        Of control points, in voxels; empty where nothing bends.
     """
 
     cube: torch.Tensor
@@ -136,6 +54,7 @@ class Draw:
     shift_hu: torch.Tensor
     noise_hu: float = 0.0
     noise_seed: int = 0
+    displacement: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
 
 def plain_draw(cube, start, is_flipped=None) -> Draw:
@@ -157,7 +76,7 @@ def draw_batch(store: Store, settings: dict, crop_vox, *, seed: int, number: int
     ----------
     store : Store
     settings : dict
-        The plan's: batch_size, max_shift_vox, flip_axes, max_hidden_end_slices, intensity.
+        The plan's: batch_size, max_shift_vox, flip_axes, max_hidden_end_slices, intensity, elastic.
     crop_vox : tuple of int
     seed, number : int
         The run's seed and the number of the batch (the global step, without accumulation).
@@ -178,7 +97,7 @@ def draw_batch(store: Store, settings: dict, crop_vox, *, seed: int, number: int
     may_flip = np.array([axis in settings["flip_axes"] for axis in AXES])
     is_flipped = (generator.random((size, 3)) < 0.5) & may_flip
     hidden = generator.integers(0, settings["max_hidden_end_slices"] + 1, (size, 2))
-    counts = store.num_readers.cpu().numpy()[cube]
+    counts = store.num_readers.numpy()[cube]
     reader = (generator.random(size) * counts).astype(np.int64)
     scale, shift = generator.uniform(-1, 1, (2, size)).astype(np.float32)
     intensity = settings["intensity"]
@@ -193,6 +112,9 @@ def draw_batch(store: Store, settings: dict, crop_vox, *, seed: int, number: int
         shift_hu=torch.from_numpy(shift * np.float32(intensity["max_shift_hu"])),
         noise_hu=intensity["noise_hu"],
         noise_seed=noise_seed,
+        displacement=draw_displacement(
+            settings["elastic"], (size, *crop_vox), [seed, number, ranks[0], ELASTIC]
+        ),
     )
 
 
@@ -215,8 +137,8 @@ def cut_batch(store: Store, draw: Draw, crop_vox, settings: dict):
 
     Returns
     -------
-    inputs : float32 (batch, 1, z, y, x)
-        HU window mapped to -1 .. 1, or the coverage likewise.
+    inputs : float32 (batch, 1 or 4, z, y, x)
+        HU window mapped to -1 .. 1, or the coverage likewise; then the crop's place.
     readers : uint8 (batch, z, y, x)
     staple : float16 (batch, z, y, x) or None
     counts : bool (batch, z, y, x)
@@ -234,16 +156,40 @@ def cut_batch(store: Store, draw: Draw, crop_vox, settings: dict):
         inside.append(place)
         clamped.append(torch.minimum(torch.maximum(place, first), last))
         is_visible.append((place >= first) & (place <= last))
-    visible = outer(*is_visible, torch.logical_and)
-    exact = flat_index(cube, inside, store)
-    counts = gather(store.coverage, exact).bool() & visible
+    if draw.displacement.numel():
+        bent = bend_places(inside, draw.displacement.to(device))
+        exact, counts = bent_index(store, cube, bent, (lower, upper))
+        hu = sample_image(store.image[cube], bent, (lower, upper))
+    else:
+        exact = flat_index(cube, inside, store)
+        counts = gather(store.coverage, exact).bool() & outer(*is_visible, torch.logical_and)
+        hu = gather(store.image, flat_index(cube, clamped, store)).float()
     if settings["inputs"] == "coverage":
         inputs = counts.float() * 2 - 1
     else:
-        hu = gather(store.image, flat_index(cube, clamped, store)).float()
         inputs = normalise(change_intensity(hu, draw), settings["hu_window"])
     staple = None if store.staple is None else gather(store.staple, exact)
-    return inputs[:, None], gather(store.readers, exact), staple, counts
+    inputs = with_places(inputs[:, None], store, draw, crop_vox)
+    return inputs, gather(store.readers, exact), staple, counts
+
+
+def bent_index(store, cube, bent, visible):
+    """Return the flat index nearest to each bent place, and whether it counts there.
+
+    Parameters
+    ----------
+    bent : list of float32 (batch, z, y, x)
+        Places along z, y and x in voxels of the cube.
+    visible : two int64 (batch, 3)
+        Of `visible_box`.
+    """
+    flat, counts = cube[:, None, None, None], torch.ones_like(bent[0], dtype=torch.bool)
+    for axis, (place, side) in enumerate(zip(bent, store.cube_vox, strict=True)):
+        nearest = place.round().long()
+        first, last = (corner[:, axis, None, None, None] for corner in visible)
+        counts &= (nearest >= first) & (nearest < last)
+        flat = flat * side + nearest.clamp(0, side - 1)
+    return flat, counts & gather(store.coverage, flat).bool()
 
 
 def visible_box(box, hidden):
@@ -277,22 +223,4 @@ def flat_index(cube, places, store: Store):
 
 def gather(array, index):
     """Return the values of a (n, z, y, x) array at flat indices, in the shape of the index."""
-    return array.view(-1).index_select(0, index.view(-1)).view(index.shape)
-
-
-def change_intensity(hu, draw: Draw):
-    """Scale HU above air, shift them, and add noise, as drawn; float32 (batch, z, y, x)."""
-    if draw.scale.any() or draw.shift_hu.any():
-        scale = 1 + draw.scale.to(hu.device)[:, None, None, None]
-        hu = (hu - AIR_HU) * scale + AIR_HU + draw.shift_hu.to(hu.device)[:, None, None, None]
-    if draw.noise_hu > 0:
-        generator = torch.Generator(hu.device).manual_seed(draw.noise_seed)
-        noise = torch.randn(hu.shape, generator=generator, device=hu.device)
-        hu = hu + draw.noise_hu * noise
-    return hu
-
-
-def normalise(hu, window):
-    """Clip HU to a window and map it to -1 .. 1; in place, float32."""
-    lower, upper = window
-    return hu.clamp_(lower, upper).sub_((lower + upper) / 2).mul_(2 / (upper - lower))
+    return array.view(-1).index_select(0, index.reshape(-1)).view(index.shape)

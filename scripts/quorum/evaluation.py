@@ -1,12 +1,18 @@
 """A network over nodules: probabilities in crops, and what its answer is on a validation fold."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from quorum.batches import AXES, cut_batch, plain_draw
-from quorum.postprocessing import STEPS, nearest_component
+from quorum.crf import crf_probability
+from quorum.postprocessing import choices, finish_mask
 
 BATCH = 8
+# ASSUME: candidates for the temperature; 1 leaves the network's probability as it is.
+TEMPERATURES = (0.5, 0.63, 0.79, 1.0, 1.26, 1.58, 2.0, 2.51, 3.16, 3.98)
+SMALLEST = 1e-6
 
 
 def flip_sets(axes) -> torch.Tensor:
@@ -17,75 +23,97 @@ def flip_sets(axes) -> torch.Tensor:
     return torch.tensor(kept, dtype=torch.bool)
 
 
-def crop_probability(predict, store, *, index: int, starts, settings: dict, flips):
-    """Return one nodule's probability in a crop at each start, averaged over flips.
+def crop_probability(predict, store, *, starts, settings: dict, flips, temperature=1.0):
+    """Return a nodule's probability in a crop at each start, averaged over flips.
 
     Parameters
     ----------
     predict : callable
         Inputs (batch, 1, z, y, x) to logits (batch, heads, z, y, x).
-    store : quorum.batches.Store
-    index : int
+    store : quorum.stores.Store
+        Of this nodule alone.
     starts : int64 (n, 3)
         First voxel of each crop.
     settings : dict
         The plan's.
     flips : bool (f, 3)
         Of `flip_sets`.
+    temperature : float
 
     Returns
     -------
-    float32 (n, z, y, x)
+    share : float32 (n, z, y, x)
         Mean over heads and flips, back in the cube's orientation.
+    image : float32 (n, z, y, x)
+        What the network saw.
     """
     crop_vox = tuple(settings["crop_vox"])
     starts = torch.as_tensor(starts, dtype=torch.int64).reshape(-1, 3)
     all_starts, all_flips = starts.repeat_interleave(len(flips), 0), flips.repeat(len(starts), 1)
-    parts = []
+    parts, images = [], []
     with torch.inference_mode():
         for first in range(0, len(all_starts), BATCH):
             some = slice(first, first + BATCH)
-            cube = torch.full((len(all_starts[some]),), index, dtype=torch.int64)
+            cube = torch.zeros(len(all_starts[some]), dtype=torch.int64)
             draw = plain_draw(cube, all_starts[some], all_flips[some])
             inputs = cut_batch(store, draw, crop_vox, settings)[0]
-            inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-            parts.append(probability(predict(inputs)))
+            images.append(inputs[:, 0])
+            parts.append(probability(predict(inputs), temperature))
     turned = [
         part.flip([axis for axis in range(3) if flip[axis]])
         for part, flip in zip(torch.cat(parts), all_flips, strict=True)
     ]
-    return torch.stack(turned).reshape(len(starts), len(flips), *crop_vox).mean(1)
+    share = torch.stack(turned).reshape(len(starts), len(flips), *crop_vox).mean(1)
+    return share, torch.cat(images)[:: len(flips)]
 
 
-def probability(logits):
+def probability(logits, temperature=1.0):
     """Return the probability of a batch, mean over the heads: (batch, z, y, x)."""
-    return torch.sigmoid(logits.float()).mean(1)
+    return torch.sigmoid(logits.float() / temperature).mean(1)
 
 
-def middle_shares(predict, store, settings: dict):
-    """Yield batches of nodules, cut at the cube's middle: probability, reference and its size.
+@dataclass
+class Crops:
+    """A batch of nodules cut at the cubes' middle, on the CPU.
 
-    Yields
-    ------
-    share : float32 (batch, z, y, x)
-        0 where not covered.
-    inside : bool (batch, z, y, x)
-        The reference in the crop.
+    Attributes
+    ----------
+    logits : float32 (batch, heads, z, y, x)
+    image : float32 (batch, z, y, x)
+    covered, inside : bool (batch, z, y, x)
+        Where the scan is, and the reference.
     sizes : float64 (batch,)
         Voxels of the reference in the whole cube: what lies outside the crop counts as missed.
     """
+
+    logits: torch.Tensor
+    image: torch.Tensor
+    covered: torch.Tensor
+    inside: torch.Tensor
+    sizes: torch.Tensor
+
+
+def middle_crops(predict, store, settings: dict, flip=(False, False, False)):
+    """Yield the nodules of a store in batches, as Crops; logits are turned back after a flip."""
     crop_vox = tuple(settings["crop_vox"])
     middle = [(whole - side) // 2 for whole, side in zip(store.cube_vox, crop_vox, strict=True)]
     window = tuple(slice(a, a + side) for a, side in zip(middle, crop_vox, strict=True))
+    axes = [axis + 1 for axis in range(3) if flip[axis]]
     for first in range(0, len(store), BATCH):
-        cube = torch.arange(first, min(first + BATCH, len(store)))
-        draw = plain_draw(cube, torch.tensor(middle).expand(len(cube), 3))
+        part = store.part(first, min(first + BATCH, len(store)))
+        start, flips = torch.tensor([middle] * len(part)), torch.tensor([list(flip)] * len(part))
+        draw = plain_draw(torch.arange(len(part)), start, flips)
         with torch.inference_mode():
-            inputs, _, _, counts = cut_batch(store, draw, crop_vox, settings)
-            inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
-            share = probability(predict(inputs)) * counts
-        whole = store.reference[first : first + len(cube)]
-        yield share, whole[(slice(None), *window)], whole.flatten(1).sum(1).double()
+            inputs, _, _, covered = cut_batch(part, draw, crop_vox, settings)
+            logits = predict(inputs).float().flip([axis + 1 for axis in axes]).cpu()
+        whole = part.reference.cpu()
+        yield Crops(
+            logits=logits,
+            image=inputs[:, 0].flip(axes).cpu(),
+            covered=covered.flip(axes).cpu(),
+            inside=whole[(slice(None), *window)],
+            sizes=whole.flatten(1).sum(1).double(),
+        )
 
 
 def mean_dice(predict, store, settings: dict, threshold: float) -> float:
@@ -94,47 +122,97 @@ def mean_dice(predict, store, settings: dict, threshold: float) -> float:
     A nodule whose reference has no covered voxel is left out.
     """
     values = [
-        masks_dice(share >= threshold, inside, sizes)
-        for share, inside, sizes in middle_shares(predict, store, settings)
+        masks_dice((probability(crops.logits) >= threshold) & crops.covered, crops)
+        for crops in middle_crops(predict, store, settings)
     ]
     return float(torch.cat(values).nanmean())
 
 
-def masks_dice(masks, inside, sizes):
+def masks_dice(masks, crops: Crops):
     """Return each nodule's Dice: float64 (batch,); nan where its reference is empty."""
-    both = (masks & inside).flatten(1).sum(1).double()
-    dice = 2 * both / (masks.flatten(1).sum(1) + sizes)
-    return torch.where(sizes > 0, dice, torch.nan)
+    both = (masks & crops.inside).flatten(1).sum(1).double()
+    dice = 2 * both / (masks.flatten(1).sum(1) + crops.sizes)
+    return torch.where(crops.sizes > 0, dice, torch.nan)
 
 
-def choose_answer(predict, store, settings: dict, thresholds) -> dict:
-    """Return the threshold and post-processing with the best mean Dice on the validation fold.
+def choose_answer(predict, store, settings: dict, thresholds, *, flips) -> dict:
+    """Return temperature, flips, post-processing and threshold as the validation fold wants them.
+
+    The temperature has the lowest cross-entropy against the reference; of the rest, that is taken
+    which has the best mean Dice, the fewest steps where several have it.
 
     Parameters
     ----------
     thresholds : list of float
+    flips : bool (f, 3)
+        Of `flip_sets`: what may be averaged over.
 
     Returns
     -------
     dict
-        threshold, postprocess (`none` or `component`), validation_dice, and dice_by_postprocess:
-        the best Dice of each, so that the gain of the step can be seen.
+        temperature, cross_entropy_by_temperature, answers: for `plain` and `flips` each
+        threshold, postprocess, validation_dice and dice_by_postprocess (the best Dice of each
+        choice, so that the gain of a step can be seen; on the fold that chose it, so optimistic).
     """
-    point = (np.array(settings["crop_vox"]) - 1) / 2
-    dice = {(step, threshold): [] for step in STEPS for threshold in thresholds}
-    for share, inside, sizes in middle_shares(predict, store, settings):
-        for threshold in thresholds:
-            masks = share >= threshold
-            kept = [nearest_component(mask, point) for mask in masks.cpu().numpy()]
-            dice["none", threshold].append(masks_dice(masks, inside, sizes))
-            kept = torch.from_numpy(np.stack(kept)).to(masks.device)
-            dice["component", threshold].append(masks_dice(kept, inside, sizes))
+    batches = list(middle_crops(predict, store, settings))
+    entropy = {t: cross_entropy(batches, t) for t in TEMPERATURES}
+    temperature = min(entropy, key=entropy.get)
+    shares = [probability(crops.logits, temperature) for crops in batches]
+    names = choices(settings["postprocess"])
+    answers = {"plain": best_answer(shares, batches, names, thresholds)}
+    for flip in flips[1:].tolist():
+        turned = middle_crops(predict, store, settings, flip)
+        for share, crops in zip(shares, turned, strict=True):
+            share += probability(crops.logits, temperature)
+    if len(flips) > 1:
+        shares = [share / len(flips) for share in shares]
+        answers["flips"] = best_answer(shares, batches, names, thresholds)
+    return {
+        "temperature": temperature,
+        "cross_entropy_by_temperature": {str(t): value for t, value in entropy.items()},
+        "answers": answers,
+    }
+
+
+def pick_answer(found: dict, has_flips: bool) -> dict:
+    """Return which answer is used: that with flips where they may be and were the better one."""
+    answers = found["answers"]
+    if has_flips and "flips" in answers:
+        gain = answers["flips"]["validation_dice"] - answers["plain"]["validation_dice"]
+        return {**answers["flips" if gain > 0 else "plain"], "is_flipped": gain > 0}
+    return {**answers["plain"], "is_flipped": False}
+
+
+def cross_entropy(batches: list, temperature: float) -> float:
+    """Return the mean binary cross-entropy over the covered voxels of all crops."""
+    total, count = 0.0, 0
+    for crops in batches:
+        share = probability(crops.logits, temperature)[crops.covered].clamp(SMALLEST, 1 - SMALLEST)
+        inside = crops.inside[crops.covered].float()
+        total += float(torch.nn.functional.binary_cross_entropy(share, inside, reduction="sum"))
+        count += inside.numel()
+    return total / count
+
+
+def best_answer(shares: list, batches: list, names: list, thresholds) -> dict:
+    """Return the choice of post-processing and the threshold with the best mean Dice."""
+    dice = {(name, threshold): [] for name in names for threshold in thresholds}
+    for share, crops in zip(shares, batches, strict=True):
+        point, agreed = (np.array(share.shape[1:]) - 1) / 2, None
+        if any("crf" in name.split("+") for name in names):
+            pairs = zip(share.numpy(), crops.image.numpy(), strict=True)
+            agreed = torch.from_numpy(np.stack([crf_probability(s, i) for s, i in pairs]))
+        for name in names:
+            ready = agreed if "crf" in name.split("+") else share
+            for threshold in thresholds:
+                masks = ((ready >= threshold) & crops.covered).numpy()
+                masks = torch.from_numpy(np.stack([finish_mask(m, name, point) for m in masks]))
+                dice[name, threshold].append(masks_dice(masks, crops))
     means = {key: float(torch.cat(values).nanmean()) for key, values in dice.items()}
-    step, threshold = max(means, key=means.get)
-    best = {name: max(means[name, t] for t in thresholds) for name in STEPS}
+    name, threshold = max(means, key=means.get)
     return {
         "threshold": threshold,
-        "postprocess": step,
-        "validation_dice": means[step, threshold],
-        "dice_by_postprocess": best,
+        "postprocess": name,
+        "validation_dice": means[name, threshold],
+        "dice_by_postprocess": {n: max(means[n, t] for t in thresholds) for n in names},
     }

@@ -5,10 +5,32 @@ nothing to Dice's and Tversky's sums and, within 1e-12, nothing to the focal los
 gradient; means over voxels are then taken over the covered ones.
 """
 
+import numpy as np
 import torch
 from monai.losses import DiceLoss, FocalLoss, TverskyLoss
+from scipy import ndimage
 
 HIDDEN_LOGIT = -30.0
+HALF = 0.5
+# ASSUME: each output of a deeper level counts half of the one before (Isensee 2021, nnU-Net).
+DEEPER_COUNTS = 0.5
+
+
+def supervised_loss(weights: dict, outputs, target, counts):
+    """Return the loss of one output, or the mean over a network's outputs at several depths.
+
+    Parameters
+    ----------
+    weights, target, counts
+        As for `total_loss`.
+    outputs : tensor, or list of tensors (batch, heads, z, y, x)
+        Logits; the first of a list is the answer, each that follows counts half of the one before.
+    """
+    if isinstance(outputs, torch.Tensor):
+        return total_loss(weights, outputs.float(), target, counts)
+    shares = [DEEPER_COUNTS**depth for depth in range(len(outputs))]
+    losses = [total_loss(weights, output.float(), target, counts) for output in outputs]
+    return sum(s * loss for s, loss in zip(shares, losses, strict=True)) / sum(shares)
 
 
 def total_loss(weights: dict, logits, target, counts):
@@ -81,9 +103,66 @@ def focal_loss(logits, target, counts):
     return (each * counts).sum() / counts.sum().clamp(min=1)
 
 
+def boundary_loss(logits, target, counts):
+    """Return the mean of probability times signed distance to the outline, in voxels.
+
+    Negative inside: it is lowest, and below 0, for the target itself. It says nothing about size
+    alone and goes beside Dice. A head without target, or without background, has no outline and
+    adds 0. The distance to a background that is not covered is not known: only the covered counts.
+
+    Source: Kervadec 2019, arXiv 1812.07032, equation 5.
+    """
+    distance = [
+        signed_distance(one, covered)
+        for one, covered in zip(
+            (target.detach().flatten(0, 1) >= HALF).cpu().numpy(),
+            (counts.expand_as(target).flatten(0, 1) > 0).cpu().numpy(),
+            strict=True,
+        )
+    ]
+    distance = torch.from_numpy(np.stack(distance)).to(logits.device).view_as(logits)
+    return (torch.sigmoid(logits) * distance * counts).sum() / counts.sum().clamp(min=1)
+
+
+def signed_distance(mask, covered):
+    """Return the distance to a mask's outline, negative inside: float32 (z, y, x), voxels.
+
+    Parameters
+    ----------
+    mask, covered : bool (z, y, x)
+        A mask without voxels, or without covered background, gives 0 everywhere.
+    """
+    if not mask.any() or not (covered & ~mask).any():
+        return np.zeros(mask.shape, np.float32)
+    outside = ndimage.distance_transform_edt(~mask)
+    inside = ndimage.distance_transform_edt(mask | ~covered)
+    # The outermost voxels of the mask are on the outline: 0, those behind them -1.
+    return np.where(mask, 1 - inside, outside).astype(np.float32)
+
+
+def residual_moment_loss(logits, target, counts):
+    """Return the squared difference of probability and target, both weighted by coordinates.
+
+    For each axis the two maps are multiplied by the voxel's coordinate (0 at the crop's first
+    voxel, 1 at its last) and by their product over the axes; the mean is over the voxels that
+    count and the maps, so a voxel far from the origin counts more, and nothing cancels.
+
+    Source: Wang 2021, arXiv 2106.14178, read as its abstract: maps of prediction and truth,
+    weighted by coordinates, shall agree. Its equation was not at hand.
+    """
+    # ASSUME: first moments and the product of all three; coordinates from 0 to 1 (own reading).
+    axes = [torch.linspace(0, 1, side, device=logits.device) for side in logits.shape[2:]]
+    maps = torch.meshgrid(*axes, indexing="ij")
+    squares = sum(axis.square() for axis in (*maps, maps[0] * maps[1] * maps[2])) / 4
+    residual = (torch.sigmoid(logits) - target).square()
+    return (residual * squares * counts).sum() / counts.sum().clamp(min=1)
+
+
 LOSSES = {
     "dice": dice_loss,
     "cross_entropy": cross_entropy_loss,
     "focal": focal_loss,
     "tversky": tversky_loss,
+    "boundary": boundary_loss,
+    "residual_moment": residual_moment_loss,
 }

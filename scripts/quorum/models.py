@@ -7,7 +7,7 @@ import torch
 from quorum.errors import InputError
 from quorum.files import write_whole
 
-SCHEMA, SCHEMA_VERSION = "quorum-model", 2
+SCHEMA, SCHEMA_VERSION = "quorum-model", 3
 
 
 def write_model(path, model: dict):
@@ -18,8 +18,8 @@ def write_model(path, model: dict):
     path : str or Path
     model : dict
         experiment, settings, consensus, fold, num_folds, seed, data_kind, spacing_mm, threshold
-        and postprocess (chosen on the validation fold), and `weights` (a network's) or `numbers`
-        (a baseline's).
+        and postprocess (chosen on the validation fold), and `numbers` (a baseline's) or `weights`,
+        temperature, is_flipped and answers (a network's; see quorum.evaluation.choose_answer).
     """
     with write_whole(path) as temporary:
         torch.save({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **model}, temporary)

@@ -1,13 +1,31 @@
 """What is done to a network's probability before it is an answer, chosen on the validation fold.
 
-none       every voxel at or above the threshold
+In this order, each of them or not:
+
+crf        a fully connected conditional random field (quorum.crf)
+           then every voxel at or above the threshold
 component  of those only the connected component nearest to the click
+holes      and what it encloses
+
+A choice is written as its steps joined by `+`, or as `none`.
 """
+
+from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
 
-STEPS = ("none", "component")
+from quorum.crf import crf_probability
+
+STEPS = ("crf", "component", "holes")
+NONE = "none"
+
+
+def choices(steps) -> list:
+    """Return the names of every choice among some steps, those of fewest steps first."""
+    steps = [step for step in STEPS if step in steps]
+    chosen = [c for size in range(len(steps) + 1) for c in combinations(steps, size)]
+    return ["+".join(c) or NONE for c in chosen]
 
 
 def nearest_component(mask, point) -> np.ndarray:
@@ -32,16 +50,57 @@ def nearest_component(mask, point) -> np.ndarray:
     return labels == labels[tuple(nearest)]
 
 
-def keep_component(share, threshold: float, point) -> np.ndarray:
-    """Return a probability that is 0 in every component but the one nearest to a point.
+def fill_holes(mask) -> np.ndarray:
+    """Return a mask with all that it encloses on every side: bool (z, y, x)."""
+    labels, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    return (labels != labels[0, 0, 0])[1:-1, 1:-1, 1:-1]
+
+
+def finish_mask(mask, choice: str, point) -> np.ndarray:
+    """Return a mask after the steps of a choice that follow the threshold.
 
     Parameters
     ----------
-    share : float (z, y, x)
-        Probability; voxels below the threshold stay as they are.
+    mask : bool (z, y, x)
+    choice : str
+        Of `choices`.
+    point : float (3,)
+        In voxels (z, y, x): the click.
+    """
+    steps = choice.split("+")
+    if ("component" not in steps and "holes" not in steps) or not mask.any():
+        return mask
+    # In the mask's own box alone: a nodule is a small part of its crop.
+    window = ndimage.find_objects(mask.astype(np.uint8))[0]
+    inner, finished = mask[window], np.zeros_like(mask)
+    if "component" in steps:
+        inner = nearest_component(inner, np.asarray(point) - [w.start for w in window])
+    finished[window] = fill_holes(inner) if "holes" in steps else inner
+    return finished
+
+
+def finish_share(share, image, *, choice: str, threshold: float, point) -> np.ndarray:
+    """Return a probability whose voxels at or above the threshold are the finished mask.
+
+    What a step removes becomes 0, what it fills just reaches the threshold.
+
+    Parameters
+    ----------
+    share : float32 (z, y, x)
+        Probability.
+    image : float (z, y, x)
+        Brightness, -1 to 1; for the conditional random field.
+    choice : str
     threshold : float
     point : float (3,)
-        In voxels (z, y, x).
+        In voxels (z, y, x): the click.
     """
+    if "crf" in choice.split("+"):
+        share = crf_probability(share, image)
     mask = share >= threshold
-    return np.where(mask & ~nearest_component(mask, point), 0, share).astype(share.dtype)
+    finished = finish_mask(mask, choice, point)
+    # Predictions are stored as float16: a value that is not below the threshold there either.
+    least = np.float16(threshold)
+    least = least if least >= threshold else np.nextafter(least, np.float16(1))
+    share = np.where(mask & ~finished, np.float32(0), share)
+    return np.where(finished & ~mask, np.float32(least), share)

@@ -3,6 +3,7 @@
 import json
 import platform
 import resource
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +25,21 @@ def hardware() -> dict:
         "threads": torch.get_num_threads(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
+
+
+def git_state(folder) -> dict | None:
+    """Return the commit that a folder is at and whether files differ from it; None without git."""
+    calls = (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    try:
+        texts = [
+            subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in calls
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": texts[0], "is_changed": bool(texts[1])}
 
 
 def not_deterministic(settings: dict) -> str:
@@ -54,6 +70,7 @@ def write_record(path, plan: dict, *, notes: dict, made_by: dict):
         **notes,
         "plan": plan,
         "hardware": hardware(),
+        "git": git_state(Path(__file__).resolve().parent),
         "not_deterministic": not_deterministic(plan["settings"]),
         "made_by": made_by,
     }

@@ -7,37 +7,43 @@ functions of that number, and the state between steps is kept by quorum.checkpoi
 
 import functools
 import logging
-import os
+import math
 import signal
 import time
-import warnings
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
-from quorum.batches import DROPOUT, cut_batch, draw_batch
+from quorum.batches import DROPOUT, cut_batch
+from quorum.boards import Board
 from quorum.checkpoints import newest_name, save_checkpoint
 from quorum.command import PROGRESS_EVERY_S
+from quorum.energy import EnergyMeter
 from quorum.errors import InputError
 from quorum.evaluation import mean_dice
-from quorum.losses import total_loss
-from quorum.networks import build_network
+from quorum.losses import supervised_loss
+from quorum.memory_limits import is_out_of_memory, out_of_memory
+from quorum.networks import NUM_INPUTS, build_network
 from quorum.optimizers import learning_rate, make_optimizer
 from quorum.plans import training_crop
+from quorum.speed import choose_speed
+from quorum.step_batches import StepBatches
 from quorum.targets import make_target, num_heads
 
 LOG = logging.getLogger("quorum")
 HALF = 0.5
+# ASSUME: a loss so many times the sum of its weights has exploded; each loss here starts near 1.
+EXPLODED = 1000.0
 
 
 def make_network(settings: dict, seed: int):
-    """Return the plan's network with weights drawn from the seed, channels last in memory."""
+    """Return the plan's network with weights drawn from the seed, laid out as the plan says."""
     torch.manual_seed(seed)
-    network = build_network(settings["network"], 1, num_heads(settings["target"]))
+    num_inputs = NUM_INPUTS[settings["inputs"]]
+    network = build_network(settings["network"], num_inputs, num_heads(settings["target"]))
     # Convolutions on channels-last memory took 0.5 to 0.7 of the time here (tests/bench).
-    return network.to(memory_format=torch.channels_last_3d)
+    return network.to(memory_format=choose_speed(settings["speed"], "cpu").layout())
 
 
 class Run(lightning.LightningModule):
@@ -48,20 +54,29 @@ class Run(lightning.LightningModule):
     settings : dict
         The plan's.
     seed : int
-    train, validation : quorum.batches.Store
+    stores : (train, validation)
+        quorum.stores.Store or StreamedStore.
     folder : Path
         Of quorum.checkpoints.open_folder.
     state : dict or None
         A checkpoint to go on from.
+    options : dict
+        device (`cpu`, `cuda`), workers (processes that read streamed cubes), board (a folder for
+        TensorBoard, or None).
     """
 
     automatic_optimization = False
 
-    def __init__(self, settings, seed, *, train, validation, folder, state=None):
+    def __init__(self, settings, seed, *, stores, folder, state=None, options=None):
         super().__init__()
         self.settings, self.run_seed, self.folder = settings, seed, folder
-        self.train_store, self.validation_store = train, validation
+        self.train_store, self.validation_store = stores
+        self.options = {"device": "cpu", "workers": 0, "board": None, **(options or {})}
+        self.speed = choose_speed(settings["speed"], self.options["device"])
         self.network = make_network(settings, seed)
+        compiled = self.speed.compiled(self.network)
+        # In a closure: Lightning would take a compiled module's weights for more weights.
+        self.compute = lambda inputs: compiled(inputs)
         self.state = state or {"step": 0, "history": [], "best": None, "num_worse": 0, "ema": None}
         if state:
             self.network.load_state_dict(state["network"])
@@ -79,86 +94,114 @@ class Run(lightning.LightningModule):
         return optimizer
 
     def train_dataloader(self):
-        """Return the numbers of the steps that are left."""
-        left = range(self.state["step"], self.settings["max_steps"])
-        return torch.utils.data.DataLoader(left, batch_size=None)
+        """Return the steps that are left."""
+        ranks, first = (self.global_rank, self.trainer.world_size), self.state["step"]
+        options = {"seed": self.run_seed, "ranks": ranks, "first": first}
+        steps = StepBatches(self.train_store, self.settings, **options)
+        return steps.loader(self.options["workers"])
+
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        """Leave a step as it is: its cubes go to the device when they are cut."""
+        return batch
 
     def on_train_start(self):
         """Take SIGTERM over from Lightning: finish the step, write a checkpoint, stop."""
         signal.signal(signal.SIGTERM, self.on_sigterm)
+        is_first = self.global_rank == 0
+        self.board = Board(self.options["board"] if is_first else None, self.state["history"])
+        self.meter = EnergyMeter(self.options["device"])
+
+    def on_train_end(self):
+        """Write the rest for TensorBoard."""
+        self.board.close()
 
     def on_sigterm(self, *_):
         """Remember that the job was told to end."""
         self.is_terminated = True
 
-    def training_step(self, step, _):
+    def training_step(self, batch, _):
         """Do one step: as many batches as are accumulated, one update, one row of history."""
-        step, started = int(step), time.monotonic()
+        (step, pairs), started = batch, time.monotonic()
         optimizer = self.optimizers()
         rate = learning_rate(self.settings, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
-        num_batches = self.settings["accumulate_batches"]
-        losses = [
-            self.backward_batch(step * num_batches + part) / num_batches
-            for part in range(num_batches)
-        ]
-        if self.settings["max_gradient_norm"]:
-            torch.nn.utils.clip_grad_norm_(
-                self.network.parameters(), self.settings["max_gradient_norm"]
-            )
+        try:
+            losses = [
+                self.backward_batch(step * len(pairs) + part, *pair) / len(pairs)
+                for part, pair in enumerate(pairs)
+            ]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise out_of_memory(self.settings, self.options["device"], error) from error
+        loss = self.mean_of_ranks(sum(losses))
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.settings["max_gradient_norm"] or math.inf
+        )
+        if not torch.isfinite(norm):
+            self.refuse("the gradient", float(norm), step, pairs)
         optimizer.step()
         self.update_average(step)
-        num_visits = step * num_batches * self.settings["batch_size"] * self.trainer.world_size
+        num_visits = step * len(pairs) * self.settings["batch_size"] * self.trainer.world_size
         epoch = num_visits // len(self.train_store)
         duration_s = time.monotonic() - started
-        self.state["history"].append([step + 1, epoch, sum(losses), rate, None, duration_s])
+        self.state["history"].append([step + 1, epoch, loss, rate, None, duration_s])
         self.state["step"] = step + 1
 
-    def backward_batch(self, number: int) -> float:
+    def backward_batch(self, number: int, store, draw) -> float:
         """Add the gradients of one batch; return its loss.
 
         Raises
         ------
         InputError
-            When the loss is not finite: the step, the nodules, and the last good checkpoint.
+            When the loss is not finite or has exploded.
         """
-        ranks = (self.global_rank, self.trainer.world_size)
-        crop_vox = training_crop(self.settings)
-        draw = draw_batch(
-            self.train_store,
-            self.settings,
-            crop_vox,
-            seed=self.run_seed,
-            number=number,
-            ranks=ranks,
+        store = store.to(self.device)
+        inputs, readers, staple, counts = cut_batch(
+            store, draw, training_crop(self.settings), self.settings
         )
-        inputs, readers, staple, counts = cut_batch(self.train_store, draw, crop_vox, self.settings)
         target, has_reader = make_target(
             self.settings["target"],
             readers,
             staple,
-            self.train_store.num_readers[draw.cube.to(readers.device)],
+            store.num_readers[draw.cube].to(readers.device),
             draw.reader.to(readers.device),
         )
         torch.manual_seed(dropout_seed(self.run_seed, number, self.global_rank))
-        logits = self.network(inputs.contiguous(memory_format=torch.channels_last_3d))
-        loss = total_loss(
-            self.settings["losses"], logits, target, counts[:, None].float() * has_reader
-        )
-        if not torch.isfinite(loss):
-            self.refuse_loss(float(loss.detach()), number, draw)
+        loss = self.network_loss(inputs, target, counts[:, None].float() * has_reader)
+        value = float(loss.detach())
+        if not abs(value) <= EXPLODED * sum(self.settings["losses"].values()):
+            num_batches = self.settings["accumulate_batches"]
+            self.refuse("the loss", value, number // num_batches, [(store, draw)])
         self.manual_backward(loss / self.settings["accumulate_batches"])
-        return float(loss.detach())
+        return value
 
-    def refuse_loss(self, loss, number, draw):
-        """Raise an InputError that says where the loss stopped being a number."""
-        names = ", ".join(sorted({self.train_store.nodule_id[k] for k in draw.cube.tolist()}))
-        step = number // self.settings["accumulate_batches"] + 1
+    def network_loss(self, inputs, target, counts):
+        """Return the plan's losses of the network's output, or what the network makes of them."""
+        inputs = inputs.contiguous(memory_format=self.speed.layout())
+        losses = functools.partial(supervised_loss, self.settings["losses"])
+        if not hasattr(self.network, "own_loss"):
+            with self.speed.mixed():
+                outputs = self.compute(inputs)
+            return losses(outputs, target, counts)
+        with self.speed.mixed():
+            return self.network.own_loss(inputs, target, counts, losses)
+
+    def mean_of_ranks(self, loss: float) -> float:
+        """Return the mean loss over all processes."""
+        if self.trainer.world_size == 1:
+            return loss
+        value = torch.tensor(loss, device=self.device)
+        return float(self.trainer.strategy.reduce(value, reduce_op="mean"))
+
+    def refuse(self, what: str, value: float, step: int, pairs: list):
+        """Raise an InputError that says where a number stopped being one, or became too large."""
+        names = {store.nodule_id[k] for store, draw in pairs for k in draw.cube.tolist()}
         raise InputError(
-            f"the loss became {loss} at step {step} on the nodules {names}",
-            "a finite loss at every step",
+            f"{what} became {value} at step {step + 1} on the nodules {', '.join(sorted(names))}",
+            "a finite number, and a loss that does not explode, at every step",
             "lower optimizer.learning_rate or look at these nodules' cubes (last good checkpoint: "
             f"{newest_name(self.folder)})",
         )
@@ -192,6 +235,7 @@ class Run(lightning.LightningModule):
         is_validated = self.state["history"][-1][4] is not None
         if (is_due or is_validated or self.is_terminated) and self.global_rank == 0:
             save_checkpoint(self.folder, step, self.full_state())
+        self.board.add(self.state["history"][-1])
         self.log_progress()
         if self.is_terminated or self.is_stalled():
             self.trainer.should_stop = True
@@ -200,8 +244,8 @@ class Run(lightning.LightningModule):
         """Score the weights on the validation fold and keep them when they are the best so far."""
         weights = self.current_weights()
         self.network.eval()
-        predict = functools.partial(torch.func.functional_call, self.network, weights)
-        dice = mean_dice(predict, self.validation_store, self.settings, HALF)
+        call = functools.partial(torch.func.functional_call, self.network, weights)
+        dice = mean_dice(self.speed.predictor(call), self.validation_store, self.settings, HALF)
         self.network.train()
         self.state["history"][-1][4] = dice
         best = self.state["best"]
@@ -221,7 +265,9 @@ class Run(lightning.LightningModule):
 
     def full_state(self) -> dict:
         """Return all that a resumed run needs."""
-        optimizer = self.optimizers().optimizer
+        optimizer, spent_j = self.optimizers().optimizer, self.meter.spent_j()
+        if spent_j is not None:
+            self.state["energy_j"] = self.state.get("energy_j", 0.0) + spent_j
         return {
             **self.state,
             "network": self.network.state_dict(),
@@ -248,35 +294,3 @@ class Run(lightning.LightningModule):
 def dropout_seed(seed: int, number: int, rank: int) -> int:
     """Return the seed of what a network draws by itself in one batch."""
     return int(np.random.SeedSequence([seed, number, rank, DROPOUT]).generate_state(1)[0])
-
-
-def fit(run: Run, *, devices: int = 1, nodes: int = 1):
-    """Train until the last step, an early stop, or SIGTERM; a finished run is left as it is."""
-    if run.state["step"] >= run.settings["max_steps"] or run.is_stalled():
-        return
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        # The loader hands out numbers, so workers would only cost time.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        # Snakemake's executor starts the job's processes; a machine that has srun changes nothing.
-        warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
-        # Lightning's own use of torch, nothing of ours.
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        # One task of SLURM starts its processes by Lightning's own launcher; several are processes.
-        on_slurm = SLURMEnvironment.detect() and int(os.environ.get("SLURM_NTASKS", "1")) > 1
-        plugin = SLURMEnvironment(auto_requeue=False) if on_slurm else LightningEnvironment()
-        trainer = lightning.Trainer(
-            accelerator="gpu" if torch.cuda.is_available() else "cpu",
-            devices=devices,
-            num_nodes=nodes,
-            max_epochs=1,
-            plugins=[plugin],
-            deterministic=run.settings["is_deterministic"],
-            default_root_dir=run.folder,
-            use_distributed_sampler=False,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(run)

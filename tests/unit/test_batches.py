@@ -11,14 +11,13 @@ from shard_factory import make_shard
 from quorum.batches import (
     cut_batch,
     draw_batch,
-    load_store,
     normalise,
     plain_draw,
-    store_digest,
     visit_order,
 )
-from quorum.losses import total_loss
+from quorum.losses import LOSSES, signed_distance, supervised_loss, total_loss
 from quorum.shards import open_shards
+from quorum.stores import load_store, store_digest
 from quorum.targets import count_bits, make_target
 
 CROP = (16, 32, 32)
@@ -162,7 +161,7 @@ def test_targets_of_four_readers():
     assert two_of_three[0].flatten()[:8].tolist() == (counts[:8] >= 2).tolist()
 
 
-@pytest.mark.parametrize("name", ["dice", "cross_entropy", "focal", "tversky"])
+@pytest.mark.parametrize("name", sorted(LOSSES))
 def test_uncovered_voxels_change_no_loss_and_get_no_gradient(name):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn((2, 1, 4, 6, 6), generator=generator)
@@ -176,8 +175,11 @@ def test_uncovered_voxels_change_no_loss_and_get_no_gradient(name):
     other.requires_grad_()
     loss = total_loss({name: 1.0}, other, flipped, counts)
     inside = (..., slice(None, 3))
+    plain = total_loss({name: 1.0}, logits, target, counts)
+    assert float(loss.detach()) == pytest.approx(float(plain), abs=1e-6)
     cut = total_loss({name: 1.0}, logits[inside], target[inside], counts[inside])
-    assert float(loss.detach()) == pytest.approx(float(cut), abs=1e-5)
+    if name != "residual_moment":  # its coordinates are shares of the crop's own sides
+        assert float(loss.detach()) == pytest.approx(float(cut), abs=1e-5)
     loss.backward()
     assert not other.grad[..., 3:].any()
     assert other.grad[inside].any()
@@ -188,10 +190,74 @@ def test_known_losses():
     target[..., 0] = 1
     ones = torch.ones_like(target)
     perfect = (target * 2 - 1) * 50
-    for name in ("dice", "cross_entropy", "focal", "tversky"):
+    for name in sorted(set(LOSSES) - {"boundary"}):  # its least is below 0
         assert float(total_loss({name: 1.0}, perfect, target, ones)) == pytest.approx(0, abs=1e-4)
     half = torch.zeros_like(target)  # probability 0.5 everywhere
     weights = {"dice": 1.0, "cross_entropy": 2.0, "focal": 0.0}
     # Dice with squared denominator: 2 * 4 * 0.5 / (8 * 0.25 + 4) = 2/3.
     expected = (1 - 2 / 3) + 2 * np.log(2)
     assert float(total_loss(weights, half, target, ones)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_boundary_loss_is_the_mean_of_probability_times_signed_distance():
+    target = torch.zeros((1, 1, 3, 3, 5))
+    target[..., 1, 1, 1:4] = 1
+    distance = signed_distance(target[0, 0].numpy() > 0, np.ones((3, 3, 5), bool))
+    assert distance[1, 1].tolist() == [1, 0, 0, 0, 1]
+    assert distance[0, 0, 0] == pytest.approx(3**0.5)
+    ball = np.zeros((9, 9, 9), bool)
+    ball[2:7, 2:7, 2:7] = True
+    assert signed_distance(ball, np.ones_like(ball))[4, 4, 4] == -2
+    ones, far = torch.ones_like(target), 50 * torch.ones_like(target)
+    assert float(total_loss({"boundary": 1.0}, far, target, ones)) == pytest.approx(distance.mean())
+    assert float(total_loss({"boundary": 1.0}, far, 0 * target, ones)) == 0
+
+
+def test_the_residual_moment_loss_weighs_a_residual_by_where_it_is():
+    zeros = torch.zeros((1, 1, 3, 3, 3))
+    losses = []
+    for place in ((0, 0, 0), (0, 0, 2), (2, 2, 2)):
+        logits = zeros - 50
+        logits[0, 0][place] = 50
+        losses.append(float(total_loss({"residual_moment": 27.0}, logits, zeros, zeros + 1)))
+    # Squares of the coordinates and of their product, over four maps.
+    assert losses == pytest.approx([0, 1 / 4, 4 / 4], abs=1e-6)
+
+
+def test_deeper_outputs_count_half_of_the_one_before():
+    target, ones = torch.zeros((1, 1, 2, 2, 2)), torch.ones((1, 1, 2, 2, 2))
+    outputs = [torch.full_like(target, value) for value in (0.0, 1.0, -1.0)]
+    weights = {"cross_entropy": 1.0}
+    one, two, three = (float(total_loss(weights, o, target, ones)) for o in outputs)
+    expected = (one + two / 2 + three / 4) / 1.75
+    assert float(supervised_loss(weights, outputs, target, ones)) == pytest.approx(expected)
+    assert float(supervised_loss(weights, outputs[0], target, ones)) == pytest.approx(one)
+
+
+def test_bending_moves_image_and_masks_together_and_by_the_seed(store):
+    elastic = {"max_displacement_vox": 3.0, "grid_vox": 8}
+    plan, cuts = tiny_settings(elastic=elastic, max_shift_vox=[0, 0, 0], flip_axes=[]), []
+    for number in (5, 5, 6):
+        draw = draw_batch(store, plan, CROP, seed=0, number=number)
+        draw.cube = torch.tensor([0, 1])
+        cuts.append(cut_batch(store, draw, CROP, plan))
+    for a, b in zip(cuts[0], cuts[1], strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(cuts[0][0], cuts[2][0])
+    assert not torch.equal(cuts[0][1], cuts[2][1])
+    # A bright ball in darkness: where its mask went, the brightness went.
+    image, readers, _, counts = cuts[0]
+    inside = (readers == 15) & counts
+    outside = (readers == 0) & counts
+    assert float(image[:, 0][inside].mean()) > float(image[:, 0][outside].mean()) + 0.5
+    assert inside.sum() > 100
+
+
+def test_a_displacement_of_nothing_bends_nothing(store):
+    plan, draw = tiny_settings(), plain_draw([4], [[2, 5, 7]])
+    plain = cut_batch(store, draw, CROP, plan)
+    draw.displacement = torch.zeros((1, 3, 2, 3, 3))
+    bent = cut_batch(store, draw, CROP, plan)
+    assert torch.allclose(plain[0], bent[0], atol=1e-5)
+    for before, after in zip(plain[1:], bent[1:], strict=True):
+        assert torch.equal(before, after)

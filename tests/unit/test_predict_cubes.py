@@ -12,13 +12,20 @@ from model_factory import make_cohort, tiny_settings
 from predict_cubes import main
 from train_model import main as train
 
-from quorum.batches import Store, load_store
 from quorum.clicks import click_points, crop_starts
+from quorum.crf import crf_probability
 from quorum.errors import InputError
-from quorum.evaluation import choose_answer, crop_probability, flip_sets
-from quorum.postprocessing import keep_component, nearest_component
+from quorum.evaluation import (
+    TEMPERATURES,
+    choose_answer,
+    crop_probability,
+    flip_sets,
+    pick_answer,
+)
+from quorum.postprocessing import choices, finish_mask, finish_share, nearest_component
 from quorum.predictions import PredictionsWriter, open_predictions
 from quorum.shards import open_shards
+from quorum.stores import Store, load_store
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +97,7 @@ def test_flips_are_turned_back():
 
     class Images:
         shape_vox, coverage_box = (20, 40, 40), np.array([[0, 0, 0, 20, 40, 40]])
-        num_readers, nodule_id = np.array([4]), ["a"]
+        num_readers, nodule_id, places = np.array([4]), ["a"], None
         generator = np.random.default_rng(0)
         content = generator.integers(-900, 300, shape_vox).astype(np.int16)
 
@@ -104,10 +111,14 @@ def test_flips_are_turned_back():
             return np.ones(self.shape_vox, np.uint8)
 
     store = load_store(Images(), [0])
-    options = {"index": 0, "starts": [[1, 2, 3], [4, 8, 8]], "settings": settings}
-    plain = crop_probability(Echo(), store, flips=flips[:1], **options)
-    turned = crop_probability(Echo(), store, flips=flips, **options)
+    options = {"starts": [[1, 2, 3], [4, 8, 8]], "settings": settings}
+    plain, image = crop_probability(Echo(), store, flips=flips[:1], **options)
+    turned, same_image = crop_probability(Echo(), store, flips=flips, **options)
     assert torch.allclose(plain, turned, atol=1e-6)
+    assert torch.equal(image, same_image)
+    assert torch.allclose(torch.sigmoid(image), plain, atol=1e-6)
+    softer, _ = crop_probability(Echo(), store, flips=flips, temperature=2.0, **options)
+    assert torch.allclose(softer, torch.sigmoid(image / 2), atol=1e-6)
     hu = Images.content[1:17, 2:34, 3:35]
     expected = torch.sigmoid(torch.from_numpy((hu + 1000) / 700 - 1).float())
     assert torch.allclose(plain[0], expected, atol=1e-6)
@@ -185,31 +196,104 @@ def test_the_component_nearest_to_the_click_is_kept():
     share = np.zeros((5, 9, 9), np.float32)
     share[2, 1:3, 1:3], share[2, 6:8, 6:8], share[0] = 0.9, 0.7, 0.2
     assert np.array_equal(nearest_component(share > 0.5, (2, 7, 7)), share == np.float32(0.7))
-    kept = keep_component(share, 0.5, (2, 0, 0))
+    options = {"choice": "component", "threshold": 0.5}
+    kept = finish_share(share, None, point=(2, 0, 0), **options)
     assert set(np.unique(kept)) == {0, np.float32(0.2), np.float32(0.9)}
     assert kept[2, 6, 6] == 0
     assert not nearest_component(share > 0.95, (2, 7, 7)).any()
 
 
-@pytest.mark.parametrize("has_stray", [True, False])
-def test_post_processing_is_chosen_where_it_helps(has_stray):
-    truth = np.zeros((1, 20, 40, 40), bool)
-    truth[0, 8:12, 18:22, 18:22] = True
-    bright = truth.copy()
-    if has_stray:
-        bright[0, 3:6, 8:11, 8:11] = True
-    else:
-        # The truth itself is in two parts: taking one of them away would cost.
-        truth[0, 14:17, 18:22, 18:22] = True
-        bright = truth.copy()
+def shell(shape, center, radius, thickness):
+    """Return a hollow ball and the full one: bool (z, y, x)."""
+    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+    distance = np.linalg.norm(grid - np.array(center), axis=-1)
+    return (distance <= radius) & (distance > radius - thickness), distance <= radius
+
+
+def test_holes_are_filled_and_bays_are_not():
+    hollow, full = shell((16, 20, 20), (8, 10, 10), 6, 2)
+    assert np.array_equal(finish_mask(hollow, "holes", (8, 10, 10)), full)
+    hollow[:, 10, 10:] = False  # a way out: a bay, no hole
+    assert np.array_equal(finish_mask(hollow, "holes", (8, 10, 10)), hollow)
+    assert not finish_mask(np.zeros((4, 4, 4), bool), "component+holes", (2, 2, 2)).any()
+
+
+@given(st.floats(0.05, 0.95))
+def test_what_is_filled_reaches_the_threshold_in_the_stored_precision_too(threshold):
+    hollow, full = shell((9, 9, 9), (4, 4, 4), 3, 1)
+    share = np.where(hollow, np.float32(0.99), np.float32(0.01))
+    options = {"choice": "holes", "threshold": threshold, "point": (4, 4, 4)}
+    found = finish_share(share, None, **options).astype(np.float16)
+    assert np.array_equal(found >= threshold, full)
+
+
+def test_choices_are_all_subsets_in_their_order():
+    assert choices([]) == ["none"]
+    assert choices(["holes", "component"]) == ["none", "component", "holes", "component+holes"]
+    assert len(choices(["crf", "component", "holes"])) == 8
+
+
+def test_the_random_field_smooths_and_follows_brightness():
+    generator = np.random.default_rng(0)
+    image = np.full((12, 24, 24), -0.8)
+    image[:, :, 12:] = 0.2
+    share = np.where(image > 0, 0.7, 0.3) + generator.normal(0, 0.15, image.shape)
+    before = ((share >= 0.5) == (image > 0)).mean()
+    found = crf_probability(share, image)
+    assert before < 0.95
+    assert ((found >= 0.5) == (image > 0)).mean() > 0.995
+    assert found.dtype == np.float32
+    assert 0 <= found.min() <= found.max() <= 1
+
+
+def validation_store(truth, bright):
+    """Return a store of one cube whose brightness is an answer."""
     image = torch.from_numpy(np.where(bright, 400, -1000).astype(np.int16))
     ones = torch.ones(image.shape, dtype=torch.uint8)
     box, four = torch.tensor([[[0, 0, 0], [20, 40, 40]]]), torch.tensor([4])
-    store = Store(["a"], image, ones, ones, None, torch.from_numpy(truth), box, four)
-    found = choose_answer(lambda inputs: 5 * inputs, store, tiny_settings(), [0.4, 0.5])
-    assert found["postprocess"] == ("component" if has_stray else "none")
-    assert found["validation_dice"] == 1
-    assert min(found["dice_by_postprocess"].values()) < 0.9
+    return Store(["a"], image, ones, ones, None, torch.from_numpy(truth), box, four)
+
+
+@pytest.mark.parametrize("wanted", ["none", "component", "holes", "component+holes"])
+def test_post_processing_is_chosen_where_it_helps(wanted):
+    truth = np.zeros((1, 20, 40, 40), bool)
+    truth[0, 7:13, 17:23, 17:23] = True
+    bright = truth.copy()
+    if "holes" in wanted:
+        bright[0, 9:11, 19:21, 19:21] = False
+    if "component" in wanted:
+        bright[0, 3:6, 8:11, 8:11] = True
+    else:
+        # The truth itself is in two parts: taking one of them away would cost.
+        truth[0, 14:17, 18:22, 18:22] = bright[0, 14:17, 18:22, 18:22] = True
+    if wanted in ("none", "component"):
+        truth[0, 10, 20, 20] = bright[0, 10, 20, 20] = False  # a hole that is one
+    flips = flip_sets(["x"])
+    store, options = validation_store(truth, bright), {"flips": flips}
+    found = choose_answer(lambda x: 5 * x, store, tiny_settings(), [0.4, 0.5], **options)
+    assert found["temperature"] in TEMPERATURES
+    for answer in found["answers"].values():
+        assert answer["postprocess"] == wanted
+        assert answer["validation_dice"] == 1
+        assert min(answer["dice_by_postprocess"].values()) < 1
+    # Flips that bring nothing are not used.
+    assert pick_answer(found, has_flips=True)["is_flipped"] is False
+
+
+def test_the_temperature_undoes_what_is_too_sure():
+    generator = np.random.default_rng(1)
+    truth = np.zeros((1, 20, 40, 40), bool)
+    truth[0, 7:13, 17:23, 17:23] = True
+    bright = truth ^ (generator.random(truth.shape) < 0.1)
+    store, options = validation_store(truth, bright), {"flips": flip_sets([])}
+    sure = choose_answer(lambda x: 6 * x, store, tiny_settings(), [0.5], **options)
+    unsure = choose_answer(lambda x: 2.2 * x, store, tiny_settings(), [0.5], **options)
+    # One voxel of ten is wrong: the right logit is log(0.9 / 0.1) = 2.2.
+    assert sure["temperature"] == 2.51
+    assert unsure["temperature"] == 1.0
+    entropy = sure["cross_entropy_by_temperature"]
+    assert entropy["2.51"] < entropy["1.0"]
+    assert "flips" not in sure["answers"]
 
 
 def test_files_that_are_no_predictions(tmp_path):

@@ -1,0 +1,137 @@
+"""Fit one run: a network's weights by training, or a baseline's few numbers."""
+
+import json
+import os
+
+import numpy as np
+import torch
+
+from quorum import checkpoints
+from quorum.baselines import fit_baseline
+from quorum.cases import load_cases
+from quorum.code import code_digest
+from quorum.command import LOG
+from quorum.plans import check_cube
+from quorum.stores import StreamedStore, fits_memory, load_store, store_digest
+
+EXIT_TEMPORARY = 75  # sysexits.h EX_TEMPFAIL: try again
+THRESHOLDS = [round(0.2 + 0.05 * k, 2) for k in range(13)]
+
+
+def open_stores(plan: dict, args, *, cubes, parts: dict, device: str) -> tuple:
+    """Return the cubes to train on and those to validate on: in memory, or streamed.
+
+    Parameters
+    ----------
+    plan : dict
+    args : argparse.Namespace
+        loading, memory_mb, threads.
+    cubes : quorum.shards.CubeSet
+    parts : dict
+        Indices by `train`, `validate`.
+    device : str
+    """
+    num_cubes = len(parts["train"]) + len(parts["validate"])
+    limits = {"device": device, "memory_mb": args.memory_mb}
+    loading = args.loading
+    if loading == "auto":
+        fits = fits_memory(num_cubes, cubes.shape_vox, **limits)
+        loading = "memory" if fits else "workers"
+    LOG.info("%d cubes, loading: %s", num_cubes, loading)
+    has_staple = plan["settings"]["target"] == "staple"
+    stores = []
+    for name, options in (
+        ("train", {"has_staple": has_staple}),
+        ("validate", {"consensus": plan["consensus"]}),
+    ):
+        if loading == "memory":
+            options["workers"] = args.threads
+            stores.append(load_store(cubes, parts[name], device=device, **options))
+        else:
+            stores.append(StreamedStore(cubes, parts[name], device=device, **options))
+    return tuple(stores)
+
+
+def fit_network(plan, args, *, cubes, parts):
+    """Train a network; return the model's own part, history rows, notes, checkpoints' folder.
+
+    Where there is nothing to write, the exit status: 75 when the run was told to end and goes on
+    from its checkpoint another time, 0 in a process that is not the first.
+    """
+    from quorum.trainers import fit
+    from quorum.training import Run
+
+    settings = plan["settings"]
+    check_cube(settings, cubes.shape_vox)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if args.find_batch_size:
+        return report_batch_size(settings, args, most=len(parts["train"]), device=device)
+    stores = open_stores(plan, args, cubes=cubes, parts=parts, device=device)
+    key = {
+        "plan": {name: plan[name] for name in ("name", "consensus", "settings")},
+        "data": store_digest(*stores),
+        "code": code_digest("train_model", f"quorum.networks.{settings['network']['name']}"),
+        "run": [args.fold, args.num_folds, args.seed],
+        "processes": args.devices * args.nodes,
+    }
+    if args.resume:
+        checkpoints.refuse_other_run(args.resume, key)
+    folder = checkpoints.open_folder(args.checkpoints, key)
+    state = checkpoints.load_newest(folder)
+    if state:
+        LOG.info("going on after step %d", state["step"])
+    options = {"device": device, "workers": args.threads, "board": args.out_tensorboard}
+    run = Run(settings, args.seed, stores=stores, folder=folder, state=state, options=options)
+    fit(run, devices=args.devices, nodes=args.nodes)
+    if run.is_terminated or run.global_rank:
+        return EXIT_TEMPORARY if run.is_terminated else 0
+    found, notes = answer_of(run)
+    return found, run.state["history"], {**notes, "data_sha256": key["data"]}, folder
+
+
+def answer_of(run) -> tuple:
+    """Return what a trained run found, for its model, and notes for its record."""
+    from quorum.evaluation import choose_answer, flip_sets, pick_answer
+
+    settings, best = run.settings, run.state["best"]
+    run.network.load_state_dict(best["weights"])
+    predict = run.speed.predictor(run.network.to(run.options["device"]).eval())
+    flips = flip_sets(settings["flip_axes"])
+    found = choose_answer(predict, run.validation_store, settings, THRESHOLDS, flips=flips)
+    entropy = found.pop("cross_entropy_by_temperature")
+    chosen = pick_answer(found, has_flips=True)
+    notes = {
+        "answer": {**chosen, "temperature": found["temperature"], "answers": found["answers"]},
+        "cross_entropy_by_temperature": entropy,
+        "num_parameters": sum(p.numel() for p in run.network.parameters()),
+        "num_steps": run.state["step"],
+        "best_step": best["step"],
+        "speed": run.speed.as_record(),
+        "training_s": round(sum(row[5] for row in run.state["history"]), 1),
+        "energy_j": run.state.get("energy_j"),
+    }
+    return {"weights": best["weights"], **found, **chosen}, notes
+
+
+def report_batch_size(settings: dict, args, *, most: int, device: str) -> int:
+    """Log the largest batch whose step fits into memory; return the exit status."""
+    from quorum.memory_limits import find_batch_size
+    from quorum.speed import choose_speed
+    from quorum.training import make_network
+
+    speed = choose_speed(settings["speed"], device)
+    network = make_network(settings, args.seed).to(device).train()
+    size = find_batch_size(network, settings, speed, most=most, limit_mb=args.memory_mb)
+    LOG.info("the largest batch that fits: %d crops (up to %d were tried)", size, most)
+    return os.EX_OK
+
+
+def fit_numbers(plan, args, *, cubes, parts):
+    """Fit a baseline; the same answer as `fit_network`, without history and checkpoints."""
+    method, consensus = plan["settings"]["method"], plan["consensus"]
+    cases = load_cases(cubes, parts["train"], seed=args.seed, consensus=consensus)
+    numbers = fit_baseline(method, cases)
+    LOG.info("%s: %s", method, json.dumps(numbers))
+    found = {"numbers": numbers, "threshold": 0.5, "postprocess": "none"}
+    num_fitted = sum(np.size(value) for value in numbers.values()) - 1  # training_dice apart
+    return found, [], {"num_parameters": num_fitted, "num_steps": 0}, None

@@ -1,0 +1,83 @@
+"""How a network computes: bf16, channels-last memory and torch.compile, and what was chosen.
+
+What `auto` means is settled on the machine that computes and is written into the run's record.
+"""
+
+import contextlib
+from dataclasses import asdict, dataclass
+
+import torch
+
+
+@dataclass
+class Speed:
+    """The choices, settled.
+
+    Attributes
+    ----------
+    device : str
+        `cpu` or `cuda`.
+    precision : str
+        `fp32` or `bf16` (mixed: weights and losses stay in fp32).
+    is_channels_last, is_compiled : bool
+    """
+
+    device: str
+    precision: str
+    is_channels_last: bool
+    is_compiled: bool
+
+    def layout(self):
+        """Return the memory format of five-dimensional tensors."""
+        return torch.channels_last_3d if self.is_channels_last else torch.contiguous_format
+
+    def mixed(self):
+        """Return the context in which a network computes."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16)
+
+    def compiled(self, network):
+        """Return what is called for the network's output."""
+        return torch.compile(network) if self.is_compiled else network
+
+    def predictor(self, network):
+        """Return a function from inputs to logits in float32."""
+
+        def predict(inputs):
+            with self.mixed():
+                return network(inputs.contiguous(memory_format=self.layout())).float()
+
+        return predict
+
+    def as_record(self) -> dict:
+        """Return the choices for a run's record."""
+        return asdict(self)
+
+
+def choose_speed(block: dict, device: str) -> Speed:
+    """Return a plan's block `speed`, settled for a device.
+
+    Parameters
+    ----------
+    block : dict
+        precision (`auto`, `fp32`, `bf16`), is_channels_last, is_compiled.
+    device : str
+        `cpu` or `cuda`.
+    """
+    precision = block["precision"]
+    if precision == "auto":
+        precision = "bf16" if has_fast_bf16(device) else "fp32"
+    return Speed(device, precision, block["is_channels_last"], block["is_compiled"])
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Tell whether a device multiplies bf16 faster than fp32.
+
+    A CPU with AVX512-BF16 or AMX took 0.51 of the time for the default's step
+    (tests/bench/bench_training.py); one that only emulates them gains nothing.
+    """
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # torch has no public name for these two yet.
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,0 +1,68 @@
+"""What each step of a run works on, by its number alone; read ahead where cubes are streamed."""
+
+import torch
+
+from quorum.batches import draw_batch
+from quorum.plans import training_crop
+from quorum.stores import StreamedStore
+
+# ASSUME: steps that each worker process reads ahead.
+READ_AHEAD = 4
+
+
+class StepBatches(torch.utils.data.Dataset):
+    """The steps that are left of a run, each as its number and its (store, draw) pairs.
+
+    Parameters
+    ----------
+    store : quorum.stores.Store or StreamedStore
+    settings : dict
+        The plan's.
+    seed : int
+    ranks : (int, int)
+        This process's rank and the number of processes.
+    first : int
+        The first step, counted from 0.
+    """
+
+    def __init__(self, store, settings, *, seed, ranks, first):
+        self.store, self.settings, self.seed = store, settings, seed
+        self.ranks, self.first = ranks, first
+
+    def __len__(self):
+        """Return how many steps are left."""
+        return self.settings["max_steps"] - self.first
+
+    def __getitem__(self, row: int):
+        """Return a step's number and, for each of its batches, a store with its draw."""
+        step, count = self.first + row, self.settings["accumulate_batches"]
+        return step, [self.batch(step * count + part) for part in range(count)]
+
+    def batch(self, number: int):
+        """Return the batch of a number: a store that holds its cubes, and the draw."""
+        draw = draw_batch(
+            self.store,
+            self.settings,
+            training_crop(self.settings),
+            seed=self.seed,
+            number=number,
+            ranks=self.ranks,
+        )
+        return self.store.holding(draw)
+
+    def loader(self, workers: int):
+        """Return a DataLoader of the steps; worker processes only where cubes are streamed."""
+        num_workers = max(1, workers) if isinstance(self.store, StreamedStore) else 0
+        return torch.utils.data.DataLoader(
+            self,
+            batch_size=None,
+            collate_fn=as_is,
+            num_workers=num_workers,
+            prefetch_factor=READ_AHEAD if num_workers else None,
+            pin_memory=num_workers > 0 and torch.cuda.is_available(),
+        )
+
+
+def as_is(item):
+    """Return an item as the dataset gave it."""
+    return item
