@@ -7,7 +7,7 @@ ARGS ?=
 # make's own variables must not reach the jobs' shells.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: env run plan status test test-full lint viewer docs clean help test-env system-packages
+.PHONY: env run plan status test test-full lint viewer docs clean help test-env env-export system-packages
 .DEFAULT_GOAL := help
 
 help:  ## what each command does
@@ -59,7 +59,14 @@ $(VENV)/.installed-test: envs/requirements-test.txt $(VENV)/.installed
 	@$(BIN)/python -m pip install -qq -r envs/requirements-test.txt -c envs/constraints.txt
 	@touch $@
 
-test-env: $(VENV)/.installed-test
+$(VENV)/.installed-export: envs/requirements-export.txt $(VENV)/.installed
+	@echo 'installing what handing results on needs'
+	@$(BIN)/python -m pip install -qq -r envs/requirements-export.txt -c envs/constraints.txt
+	@touch $@
+
+test-env: $(VENV)/.installed-test $(VENV)/.installed-export
+
+env-export: $(VENV)/.installed-export  ## install what scripts/export_*.py need besides
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

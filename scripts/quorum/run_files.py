@@ -1,0 +1,80 @@
+"""Files of one run in a results folder, for scripts that a person starts."""
+
+import json
+from pathlib import Path
+
+from quorum.errors import InputError
+
+
+def run_name(fold: int, seed: int) -> str:
+    """Return a run's name below its experiment, as the rules write it."""
+    return f"fold{fold}_seed{seed}"
+
+
+def run_file(results, rule: str, experiment: str, *, name: str) -> Path:
+    """Return `<results>/<rule>/<experiment>/<name>`.
+
+    Raises
+    ------
+    InputError
+        When the experiment or the run isn't there, with those that are.
+    """
+    folder = Path(results, rule)
+    if not (folder / experiment).is_dir():
+        there = (
+            sorted(path.name for path in folder.iterdir() if path.is_dir())
+            if folder.is_dir()
+            else []
+        )
+        raise InputError(
+            f"{folder} holds no experiment {experiment!r}",
+            f"one of {there}" if there else f"the results of the rule {rule}",
+            "correct --experiment or --results, or run the experiment first",
+        )
+    path = folder / experiment / name
+    if not path.exists():
+        there = (
+            sorted(other.name for other in path.parent.iterdir()) if path.parent.is_dir() else []
+        )
+        raise InputError(
+            f"{path} doesn't exist",
+            f"a run of {experiment}; there are {there}",
+            "correct --fold or --seed, or run that fold first",
+        )
+    return path
+
+
+def read_record(path) -> dict:
+    """Return a run's record.json.
+
+    Raises
+    ------
+    InputError
+        When it is missing or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the record {path} can't be read ({error})",
+            "the record.json that train_model writes beside model.pt",
+            "train the run again",
+        ) from error
+
+
+def some_shards(results, rule: str, suffix: str) -> list:
+    """Return the files `shardNN<suffix>` of a rule, sorted.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    paths = sorted(Path(results, rule).glob(f"shard[0-9][0-9]{suffix}"))
+    if not paths:
+        raise InputError(
+            f"{Path(results, rule)} holds no shardNN{suffix}",
+            f"the results of the rule {rule}",
+            "correct --results, or run the pipeline first",
+        )
+    return paths
