@@ -179,3 +179,25 @@ def test_files_that_are_no_model(tmp_path):
     torch.save({"weights": torch.tensor(math.pi)}, path)
     with pytest.raises(InputError, match="no model"):
         read_model(path)
+
+
+@pytest.mark.parametrize("name", ["dynunet", "unetplusplus"])
+def test_a_network_that_offers_deep_supervision_is_trained_on_several_outputs(name):
+    from quorum.losses import supervised_loss
+    from quorum.networks import build_network
+
+    channels = {"dynunet": [4, 8, 8, 8], "unetplusplus": [4, 4, 4, 4, 4, 4]}[name]
+    block = {"name": name, "channels": channels, "deep_supervision": True}
+    if name == "dynunet":
+        block["strides"] = [[1, 1, 1], [2, 2, 2], [2, 2, 2], [1, 2, 2]]
+    network, image = build_network(block, 1, 1), torch.randn(1, 1, 16, 32, 32)
+    outputs = network.train()(image)
+    assert len(outputs) > 1
+    assert {output.shape for output in outputs} == {image.shape}
+    target, counts = (image > 1).float(), torch.ones_like(image)
+    supervised_loss({"dice": 1.0, "cross_entropy": 1.0}, outputs, target, counts).backward()
+    assert all(p.grad is not None and p.grad.any() for p in network.parameters())
+    answer = network.eval()(image)
+    assert answer.shape == image.shape
+    network.train()
+    assert torch.allclose(network(image)[0], answer, atol=1e-4)  # the first output is the answer

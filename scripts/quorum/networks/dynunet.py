@@ -7,6 +7,8 @@ SOURCE = "Isensee 2021, nnU-Net (10.1038/s41592-020-01008-z)"
 KEYS = {
     "channels": [32, 64, 128, 256, 320],
     "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2], [2, 2, 2], [1, 2, 2]],
+    # Outputs of the next two levels below the finest are trained too, as nnU-Net does.
+    "deep_supervision": False,
 }
 
 
@@ -16,11 +18,19 @@ def divisors(network: dict) -> tuple:
 
 
 def build(network: dict, num_inputs: int, num_outputs: int):
-    """Return MONAI's DynUNet with instance normalisation and leaky ReLU."""
+    """Return MONAI's DynUNet with instance normalisation and leaky ReLU.
+
+    With deep supervision it gives, in training, a list of logits: the answer's first.
+    """
     from monai.networks.nets import DynUNet
 
+    class SupervisedDynUNet(DynUNet):
+        def forward(self, image):
+            out = super().forward(image)
+            return list(out.unbind(1)) if self.training and self.deep_supervision else out
+
     strides = network["strides"]
-    return DynUNet(
+    return SupervisedDynUNet(
         spatial_dims=3,
         in_channels=num_inputs,
         out_channels=num_outputs,
@@ -28,4 +38,6 @@ def build(network: dict, num_inputs: int, num_outputs: int):
         strides=strides,
         upsample_kernel_size=strides[1:],
         filters=network["channels"],
+        deep_supervision=network["deep_supervision"],
+        deep_supr_num=min(2, len(strides) - 2),
     )
