@@ -95,6 +95,7 @@ def log_look(folder, experiment: str, *, predictions, plan: dict):
         "experiment": str(experiment),
         "predictions_sha256": sha256_file(predictions),
         "plan_sha256": plan["plan_sha256"],
+        "frozen_utc": plan["frozen_utc"],
         "code_digest": code_digest("score_predictions"),
     }
     path = Path(folder) / f"{now:%Y%m%dT%H%M%S%f}_{experiment}.json"

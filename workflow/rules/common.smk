@@ -63,6 +63,7 @@ localrules:
     plan_experiment,
     freeze_plan,
     compare_experiments,
+    compare_with_readers,
 
 
 def whole_path(path):
@@ -170,6 +171,15 @@ def all_runs(pattern):
 def frozen_plan(wildcards):
     """The analysis plan as it was stored; needed where the test part is looked at."""
     return "<results>/freeze_plan/plan.json" if wildcards.run == "ensemble" else []
+
+
+def test_scores():
+    """The ensembles' scores on the locked test part, where the config opens it."""
+    if not config["compare_with_readers"]["opens_test_part"]:
+        return []
+    return expand(
+        "<results>/score_predictions/{experiment}/ensemble.csv", experiment=config["experiments"]
+    )
 
 
 def settings_json(wildcards):

@@ -4,7 +4,7 @@
 rule freeze_plan:
     """The analysis plan and its digest, stored before the test part is predicted."""
     input:
-        plan="config/analysis_plan.yaml",
+        plan=local("config/analysis_plan.yaml"),
     output:
         plan="<results>/freeze_plan/plan.json",
     log:
@@ -79,7 +79,7 @@ rule compare_experiments:
         calibrations=all_runs(
             "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.calibration.csv"
         ),
-        plan="config/analysis_plan.yaml",
+        plan=local("config/analysis_plan.yaml"),
     output:
         summary="<results>/compare_experiments/summary.csv",
         offsets="<results>/compare_experiments/offsets.csv",
@@ -117,4 +117,45 @@ rule compare_experiments:
         " --out-ranks {output.ranks}"
         " --out-bland-altman {output.bland_altman}"
         " --out-calibration {output.calibration}"
+        " > {log} 2>&1"
+
+
+rule compare_with_readers:
+    """The fifth reader test, by the plan that was frozen: endpoints, groups, failures first."""
+    input:
+        scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
+        test_scores=test_scores(),
+        nodules=rules.select_nodules.output.nodules,
+        series=rules.list_series.output.series,
+        frozen_plan=rules.freeze_plan.output.plan,
+    output:
+        fifth_reader="<results>/compare_with_readers/fifth_reader.csv",
+        by_group="<results>/compare_with_readers/by_group.csv",
+        nodules="<results>/compare_with_readers/nodules.csv",
+        looks="<results>/compare_with_readers/looks.csv",
+    log:
+        "<logs>/compare_with_readers/compare_with_readers.log",
+    benchmark:
+        "<benchmarks>/compare_with_readers/compare_with_readers.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("compare_with_readers"),
+        looks=whole_path("<results>/freeze_plan/looks"),
+    shell:
+        "python scripts/compare_with_readers.py"
+        " --scores {input.scores}"
+        " --test-scores {input.test_scores}"
+        " --nodules {input.nodules}"
+        " --series {input.series}"
+        " --frozen-plan {input.frozen_plan}"
+        " --looks {params.looks}"
+        " --out-fifth-reader {output.fifth_reader}"
+        " --out-by-group {output.by_group}"
+        " --out-nodules {output.nodules}"
+        " --out-looks {output.looks}"
         " > {log} 2>&1"
