@@ -71,7 +71,7 @@ rule group_annotations:
         contours=rules.read_annotations.output.contours,
         sessions=xml_table("sessions.csv"),
         points=xml_table("points.csv"),
-        overrides="config/overrides.csv",
+        overrides=local("config/overrides.csv"),
     output:
         nodules="<results>/group_annotations/nodules.csv",
         decisions="<results>/group_annotations/decisions.csv",

@@ -4,7 +4,7 @@
 rule list_dataset:
     """The series of a registered collection, with size, licence and place in the public bucket."""
     input:
-        datasets="config/datasets.yaml",
+        datasets=local("config/datasets.yaml"),
     output:
         series="<results>/list_dataset/{dataset}.csv",
     log:
@@ -32,7 +32,7 @@ rule list_dataset:
 rule download_dataset:
     """One part of a registered collection, whole or not at all."""
     input:
-        datasets=ancient("config/datasets.yaml"),
+        datasets=ancient(local("config/datasets.yaml")),
         series=rules.list_dataset.output.series,
     output:
         files="<results>/download_dataset/{dataset}/{shard}.csv",

@@ -76,8 +76,8 @@ rule count_nodules:
     input:
         series=rules.list_series.output.series,
         slices=rules.list_series.output.slices,
-        published="config/published/counts.yaml",
-        overrides="config/overrides.csv",
+        published=local("config/published/counts.yaml"),
+        overrides=local("config/overrides.csv"),
         annotations=read_xml_table("annotations.csv"),
         contours=read_xml_table("contours.parquet"),
         points=read_xml_table("points.csv"),
