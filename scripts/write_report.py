@@ -1,12 +1,14 @@
-"""One HTML page with its assets beside it: cohort, readers, nodules, models, papers, provenance.
+"""HTML pages with their assets beside them: cohort, readers, cubes, models, papers, provenance.
 
 Reads
     series.csv, nodules.csv, attrition.csv, agreement.csv, shards.csv, splits.csv, checks.csv,
     volumes.csv, summary.csv, offsets.csv; per shard the findings, the cubes (HDF5) and the dropped
     nodules; per run history.csv, record.json, predictions (HDF5) and scores; figures of papers
-    (YAML of workflow/schemas/published.schema.yaml); Snakemake's benchmark folder.
+    (YAML of workflow/schemas/published.schema.yaml); Snakemake's benchmark folder; and as far as
+    they were made, further tables, each known by the schema that its metadata names.
 Writes
-    --out-page: index.html, opens from the disk without a network.
+    --out-page: index.html, and the other pages beside it; they open from the disk without a
+    network.
     --out-assets: a folder: report.css, report.js, tables/*.csv, figures/*.svg, and in nodules/ one
     picture (WebP) and one card (JavaScript, loaded when wanted) a nodule.
 Method
@@ -28,14 +30,17 @@ LISTS = ("findings", "shards", "dropped", "histories", "records", "predictions",
 
 
 def main(argv=None):
-    """Read the flags, check the inputs, write the page."""
+    """Read the flags, check the inputs, write the pages."""
     parser = make_parser(__doc__)
     for name in TABLES:
         parser.add_argument(f"--{name}", required=True, help=f"the table of {name}")
     for name in LISTS:
         parser.add_argument(f"--{name}", required=True, nargs="*", help=f"the files of {name}")
     parser.add_argument("--published", nargs="*", default=[], help="files of config/published")
-    parser.add_argument("--reader-tables", nargs="*", default=[], help="of readers.smk, optional")
+    parser.add_argument("--tables", nargs="*", default=[], help="further tables, as far as made")
+    parser.add_argument("--viewer", nargs="?", default="", const="", help="NiiVue's script")
+    parser.add_argument("--max-viewer-nodules", type=int, help="cubes that it can open; all")
+    parser.add_argument("--explanations", nargs="*", default=[], help="maps, HDF5, optional")
     parser.add_argument("--datasets", default="", help="config/datasets.yaml, for its citations")
     parser.add_argument("--benchmarks", default="", help="Snakemake's folder of benchmarks")
     parser.add_argument("--settings", default="{}", help="the configuration as JSON")

@@ -39,7 +39,7 @@ def tables(**more) -> dict:
 
 
 def page(found) -> str:
-    section = agreement_section(SimpleNamespace(reader_tables=found))
+    section = agreement_section(SimpleNamespace(tables=found))
     template = environment().get_template("sections/agreement.html.j2")
     return template.render(**vars(section), run={"assets": "assets"})
 

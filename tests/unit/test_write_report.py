@@ -25,6 +25,7 @@ from quorum.report import svg, tiles
 from quorum.report.cohort_flow import step
 from quorum.report.curves import binned
 from quorum.report.gallery import fair_differences, model_scores
+from quorum.report.look import PAGES
 from quorum.report.provenance import assumptions, benchmark_rows
 from quorum.report.quality import volume_rows
 from quorum.report.tabular import Column, Table
@@ -57,9 +58,14 @@ def outputs(folder) -> list:
     return ["--out-page", str(report / "index.html"), "--out-assets", str(report / "assets")]
 
 
-def page_of(report) -> str:
-    """Return the page's text."""
-    return (report / "index.html").read_text(encoding="utf-8")
+def page_of(report, name: str = "index") -> str:
+    """Return one page's text."""
+    return (report / f"{name}.html").read_text(encoding="utf-8")
+
+
+def pages_of(report) -> dict:
+    """Return every page's text by its name."""
+    return {name: page_of(report, name) for name, _, _ in PAGES}
 
 
 def read_csv(report, name) -> pd.DataFrame:
@@ -84,29 +90,29 @@ def values_of(flags: list, flag: str) -> list:
 
 
 def test_phantoms_are_marked_and_never_set_beside_papers(phantom):
-    page = page_of(phantom[1])
-    assert page.count("PHANTOM DATA") >= 2
-    assert "<title>PHANTOM DATA" in page
+    for page in pages_of(phantom[1]).values():
+        assert page.count("PHANTOM DATA") >= 2
+        assert "<title>PHANTOM DATA" in page
+        assert "closer to the others than the reader left out (mean" not in page
     assert "this run" not in list(read_csv(phantom[1], "papers")["source"])
-    assert "closer to the others than the reader" not in page
 
 
 def test_cut_outs_are_optimistic_and_get_no_verdict(cut_out):
-    page = page_of(cut_out[1])
-    assert "scores are optimistic, and no verdict on the fifth reader is drawn" in page
-    assert "closer to the others than the reader" not in page
+    for page in pages_of(cut_out[1]).values():
+        assert "scores are optimistic, and no verdict on the fifth reader is drawn" in page
+        assert "closer to the others than the reader left out (mean" not in page
     ours = read_csv(cut_out[1], "papers").query("source == 'this run'")
     summary = pd.read_csv(cut_out[0] / "summary.csv")
     row = summary.query("experiment == 'unet3d' and measure == 'dice' and reference == 'consensus'")
     mine = ours[(ours["method"] == "Quorum, unet3d") & (ours["metric"] == "Dice")]
     assert mine["value"].item() == row["value"].item()
-    assert "PHANTOM" not in page
+    assert "PHANTOM" not in page_of(cut_out[1], "models")
 
 
 def test_whole_scans_get_their_rows_and_no_banner(tmp_path):
     _, report, _ = written(tmp_path, num_nodules=6, data_kind="scan")
-    page = page_of(report)
-    assert 'class="banner' not in page
+    assert 'class="banner' not in page_of(report, "index") + page_of(report, "papers")
+    page = page_of(report, "models")
     assert "closer to the others than the reader left out (mean over readers) on" in page
     assert set(read_csv(report, "papers").query("source == 'this run'")["metric"]) == {
         "Dice",
@@ -115,13 +121,16 @@ def test_whole_scans_get_their_rows_and_no_banner(tmp_path):
 
 
 def test_rows_stand_in_the_order_of_the_configuration(phantom):
-    assert list(read_csv(phantom[1], "side-by-side")["experiment"]) == ["threshold", "unet3d"]
+    assert list(read_csv(phantom[1], "models-side-by-side")["experiment"]) == [
+        "threshold",
+        "unet3d",
+    ]
     # The network is the better one in these inputs, and still comes second.
-    assert read_csv(phantom[1], "side-by-side")["model"].is_monotonic_increasing
+    assert read_csv(phantom[1], "models-side-by-side")["model"].is_monotonic_increasing
 
 
 def test_side_by_side_holds_the_summary(phantom):
-    table = read_csv(phantom[1], "side-by-side").set_index("experiment")
+    table = read_csv(phantom[1], "models-side-by-side").set_index("experiment")
     summary = pd.read_csv(phantom[0] / "summary.csv").query("reference == 'others'")
     values = summary.set_index(["experiment", "measure"])["value"]
     for experiment in ("threshold", "unet3d"):
@@ -144,7 +153,7 @@ def test_failures_come_first(phantom):
     assert len(dice) == 6
     assert dice.is_monotonic_increasing
     assert nodules["dice unet3d"].tail(2).isna().all()
-    first = re.search(r'id="nodule-([0-9a-f-]+)"', page_of(phantom[1])).group(1)
+    first = re.search(r'id="nodule-([0-9a-f-]+)"', page_of(phantom[1], "cubes")).group(1)
     assert first == nodules["nodule_id"][0]
 
 
@@ -154,8 +163,8 @@ def test_flow_ends_with_the_scored_nodules(phantom):
     assert (flow["num_in"].iloc[1:].to_numpy() == flow["num_out"].iloc[:-1].to_numpy()).all()
     assert flow["num_out"].iloc[-1] == 6
     assert flow["num_in"].iloc[0] == 38
-    assert "928" in page_of(phantom[1])
-    assert "897" in page_of(phantom[1])
+    assert "928" in page_of(phantom[1], "cohort")
+    assert "897" in page_of(phantom[1], "cohort")
 
 
 def test_readers_table_counts_what_is_missing(phantom):
@@ -170,31 +179,48 @@ def test_readers_table_counts_what_is_missing(phantom):
 
 
 def test_text_from_tables_is_escaped(phantom):
-    page = page_of(phantom[1])
+    page = page_of(phantom[1], "data")
     assert "&lt;doubled&gt;" in page
     assert "<doubled>" not in page
     assert "a &lt; b &amp; c" in page
 
 
 def test_every_address_inside_resolves(phantom):
-    page = page_of(phantom[1])
-    targets = re.findall(r'(?:href|src)="([^"]+)"', page)
-    inside = [t for t in targets if not t.startswith(("#", "https:", "data:"))]
-    assert len(inside) > 20
-    assert [t for t in inside if not (phantom[1] / t).is_file()] == []
-    anchors = {t[1:] for t in targets if t.startswith("#")}
-    assert anchors <= set(re.findall(r'id="([^"]+)"', page))
-    assert not [t for t in re.findall(r'src="([^"]+)"', page) if t.startswith("http")]
+    pages = pages_of(phantom[1])
+    ids = {name: set(re.findall(r' id="([^"]+)"', page)) for name, page in pages.items()}
+    for name, page in pages.items():
+        targets = re.findall(r'(?:href|src)="([^"]+)"', page)
+        inside = [t for t in targets if not t.startswith(("https:", "data:"))]
+        assert len(inside) > 10
+        for target in inside:
+            path, _, anchor = target.partition("#")
+            assert not path or (phantom[1] / path).is_file(), (name, target)
+            where = Path(path).stem if path else name
+            assert not anchor or anchor in ids[where], (name, target)
+        assert not [t for t in re.findall(r'src="([^"]+)"', page) if t.startswith("http")]
+
+
+def test_every_page_is_reached_from_every_other_one(phantom):
+    for name, page in pages_of(phantom[1]).items():
+        for other, title, _ in PAGES:
+            assert f'href="{other}.html"' in page, (name, title)
 
 
 def test_ids_are_unique(phantom):
-    ids = re.findall(r' id="([^"]+)"', page_of(phantom[1]))
-    assert len(ids) == len(set(ids))
+    for page in pages_of(phantom[1]).values():
+        ids = re.findall(r' id="([^"]+)"', page)
+        assert len(ids) == len(set(ids))
 
 
 def test_figures_are_whole_files(phantom):
     figures = sorted((phantom[1] / "assets" / "figures").glob("*.svg"))
-    assert {"cohort-flow.svg", "offsets.svg", "side-by-side.svg"} <= {f.name for f in figures}
+    assert {
+        "cohort-flow.svg",
+        "offsets.svg",
+        "models-side-by-side.svg",
+        "workflow.svg",
+        "costs.svg",
+    } <= {f.name for f in figures}
     for figure in figures:
         root = ElementTree.parse(figure).getroot()
         assert root.find("{http://www.w3.org/2000/svg}desc").text
@@ -215,7 +241,7 @@ def test_each_nodule_has_picture_and_card(phantom):
 
 def test_same_inputs_same_page(phantom, tmp_path):
     write_report.main([*phantom[2], *outputs(tmp_path)])
-    assert page_of(tmp_path / "report") == page_of(phantom[1])
+    assert pages_of(tmp_path / "report") == pages_of(phantom[1])
 
 
 def test_without_a_cube_the_page_still_opens(tmp_path):
@@ -228,7 +254,7 @@ def test_without_a_cube_the_page_still_opens(tmp_path):
         path = Path(values_of(flags, flag)[0])
         path.write_text(path.read_text().splitlines()[0] + "\n")
     write_report.main([*flags, *outputs(tmp_path)])
-    assert "No cube was made" in page_of(tmp_path / "report")
+    assert "No cube was made" in page_of(tmp_path / "report", "cubes")
 
 
 # Input that doesn't fit: one sentence, and nothing written.
@@ -446,7 +472,7 @@ def test_benchmarks_are_summed_by_rule(tmp_path):
 
 
 def test_the_data_page_says_whence_under_which_licence_and_how_to_cite(phantom):
-    page = (phantom[1] / "index.html").read_text(encoding="utf-8")
+    page = page_of(phantom[1], "data")
     assert "rendered here by a phantom scanner" in page
     assert "Series of the cohort by licence" in page
     assert "https://doi.org/10.7937/k9/tcia.2015.lo9ql9sx" in page

@@ -1,9 +1,11 @@
 # What a person opens.
-from quorum.report.look import look_digest
+from quorum.report.look import OTHER_PAGES, look_digest
+from quorum.report.niivue import installed_bundle
+from quorum.report.niivue import installed_bundle
 
 
 rule write_report:
-    """One page with its assets in the same folder: cohort, nodules, models, readers, papers."""
+    """Pages with their assets in the same folder: cohort, nodules, models, readers, papers."""
     input:
         series=rules.list_series.output.series,
         nodules=rules.select_nodules.output.nodules,
@@ -22,14 +24,19 @@ rule write_report:
         scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
         summary=rules.compare_experiments.output.summary,
         offsets=rules.compare_experiments.output.offsets,
-        reader_tables=reader_tables(),
-        datasets="config/datasets.yaml",
-        published=expand(
-            "config/published/{topic}.yaml",
-            topic=["segmentation", "malignancy", "detection", "counts"],
+        tables=reader_tables(),
+        explanations=network_runs("<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.h5"),
+        sanity=network_runs("<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.sanity.csv"),
+        datasets=local("config/datasets.yaml"),
+        published=local(
+            expand(
+                "config/published/{topic}.yaml",
+                topic=["segmentation", "malignancy", "detection", "counts"],
+            )
         ),
     output:
         page="<results>/write_report/index.html",
+        others=expand("<results>/write_report/{page}.html", page=OTHER_PAGES),
         assets=directory("<results>/write_report/assets"),
     log:
         "<logs>/write_report/write_report.log",
@@ -44,11 +51,14 @@ rule write_report:
     params:
         code=code_digest("write_report"),
         look=look_digest(),
+        viewer=installed_bundle(),
+        max_viewer_nodules=config["write_report"]["max_viewer_nodules"],
         settings=json.dumps(
             {block: config[block] for block in config if block != "pathvars"},
             sort_keys=True,
         ),
         benchmarks=whole_path("<benchmarks>"),
+        viewer=installed_bundle(),
     shell:
         "python scripts/write_report.py"
         " --series {input.series}"
@@ -68,10 +78,14 @@ rule write_report:
         " --scores {input.scores}"
         " --summary {input.summary}"
         " --offsets {input.offsets}"
-        " --reader-tables {input.reader_tables}"
+        " --tables {input.tables} {input.sanity}"
+        " --explanations {input.explanations}"
+        " --viewer {params.viewer}"
+        " --max-viewer-nodules {params.max_viewer_nodules}"
         " --published {input.published}"
         " --datasets {input.datasets}"
         " --benchmarks {params.benchmarks}"
+        " --viewer {params.viewer}"
         " --settings {params.settings:q}"
         " --out-page {output.page}"
         " --out-assets {output.assets}"

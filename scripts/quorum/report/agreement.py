@@ -8,7 +8,7 @@ from markupsafe import Markup
 from quorum.report import svg
 from quorum.report.funnel_figure import funnel_figure
 from quorum.report.svg import Figure
-from quorum.report.tabular import Column, Section, Table, is_missing, records
+from quorum.report.tabular import Column, Section, Table, frame_table, is_missing, records
 
 TILE, COLUMNS, GAP, CAPTION = 148.0, 3, 8.0, 36.0
 MARGIN_PX = 4.0
@@ -32,29 +32,25 @@ STRATA = {
 SHOWN = ("iou", "dice", "hd95_mm", "alpha_malignancy", "icc_diameter_mm")
 
 
-def agreement_section(inputs) -> Section:
-    """Return the section; tables that were not made leave their part out."""
-    found = inputs.reader_tables
+def agreement_section(inputs) -> Section | None:
+    """Return the section; tables that were not made leave their part out, or all of it."""
+    found = inputs.tables
+    if not {"reader_agreement", "funnel", "extremes"} <= set(found):
+        return None
     summary = found["reader_agreement"]
     tables = {
         "overall": overall_table(summary),
         "strata": strata_table(summary),
         "funnel": funnel_table(found["funnel"]),
-        "fours": frame_table("four-readers", "Four annotations or four readers, but not both",
-                             found.get("four_readers"), FOUR_COLUMNS),
-        "labels": frame_table("malignancy-labels", "Suspicion of malignancy, by rule",
-                              found.get("label_counts"), LABEL_COLUMNS),
-        "inverted": frame_table("inverted-scales", "Evidence on inverted scales",
-                                found.get("inverted_summary"), INVERTED_COLUMNS),
-        "decisions": frame_table("grouping-decisions", "Decisions of the grouping by reader",
-                                 found.get("grouping_decisions"), DECISION_COLUMNS),
-    }  # fmt: skip
+    }
+    for key, (table, name, caption, columns) in OPTIONAL.items():
+        if found.get(table) is not None:
+            tables[key] = frame_table(name, caption, found[table], columns)
     figures = {"funnel": funnel_figure(found["funnel"])}
     for kind in ("most", "least"):
         outlines = found["extremes"][found["extremes"]["kind"] == kind]
         if len(outlines):
             figures[kind] = tiles_figure(outlines, kind)
-    tables = {key: table for key, table in tables.items() if table is not None}
     return Section("agreement", "Readers, not annotations", values_of(found), tables, figures)
 
 
@@ -87,6 +83,19 @@ DECISION_COLUMNS = [
     Column("gap_mm", "gap, mm", 2),
     Column("is_open", "open"),
 ]
+
+
+# Key in the template: table of the pipeline, file name, caption, columns.
+OPTIONAL = {
+    "fours": ("four_readers", "four-readers", "Four annotations or four readers, but not both",
+              FOUR_COLUMNS),
+    "labels": ("label_counts", "malignancy-labels", "Suspicion of malignancy, by rule",
+               LABEL_COLUMNS),
+    "inverted": ("inverted_summary", "inverted-scales", "Evidence on inverted scales",
+                 INVERTED_COLUMNS),
+    "decisions": ("grouping_decisions", "grouping-decisions",
+                  "Decisions of the grouping by reader", DECISION_COLUMNS),
+}  # fmt: skip
 
 
 def values_of(found: dict) -> dict:
@@ -202,20 +211,6 @@ def funnel_table(funnel) -> Table:
     return Table(
         "reader-funnel", "From all marks to each published count", columns, records(funnel)
     )
-
-
-def frame_table(name: str, caption: str, frame, columns: list):
-    """Return a table of some columns of a frame, or None without one; lists as text."""
-    if frame is None:
-        return None
-    rows = records(frame)
-    for row in rows:
-        for key, value in row.items():
-            if isinstance(value, list):
-                row[key] = ", ".join(map(str, value))
-            elif isinstance(value, bool):
-                row[key] = "yes" if value else "no"
-    return Table(name, caption, columns, rows)
 
 
 def tiles_figure(outlines, kind: str) -> Figure:

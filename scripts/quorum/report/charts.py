@@ -53,23 +53,34 @@ def histogram(name: str, title: str, values, *, label: str, num_bins: int = 25) 
 
 
 def scatter(name: str, title: str, points, *, x_label: str, y_label: str, **choices) -> Figure:
-    """Return dots of (x, y, tooltip); y in [0, 1].
+    """Return dots of (x, y, tooltip); y in [0, 1] unless `levels` are given.
 
     Parameters
     ----------
-    choices : bool
-        `is_square` True: x in [0, 1] too, with a line where both are equal.
+    choices : bool or dict
+        `is_square` True: x in [0, 1] too, with a line where both are equal. `levels`: words to a
+        value of y that is drawn as a line; y then spans the data and these.
     """
     points = [p for p in points if np.isfinite(p[0]) and np.isfinite(p[1])]
-    is_square = choices.get("is_square", False)
+    is_square, levels = choices.get("is_square", False), choices.get("levels", {})
     high = 1.0 if is_square else 1.03 * max([p[0] for p in points], default=1.0)
-    axes = Axes(0.0, float(high), 0.0, 1.0)
+    y_low, y_high = 0.0, 1.0
+    if levels:
+        spread = [*[p[1] for p in points], *levels.values()]
+        pad = 0.06 * ((max(spread) - min(spread)) or 1.0)
+        y_low, y_high = min(spread) - pad, max(spread) + pad
+    axes = Axes(0.0, float(high), float(y_low), float(y_high))
     parts = [svg.frame(axes, x_label, y_label)]
     if is_square:
         parts.append(svg.line(axes.x(0), axes.y(0), axes.x(1), axes.y(1), "mark"))
     for x, y, tip in points:
         parts.append(svg.dot(axes.x(x), axes.y(y), "dot faint c0", tip, radius=3.0))
+    right = svg.WIDTH - svg.MARGIN["right"]
+    for words, value in levels.items():
+        parts.append(svg.line(axes.left, axes.y(value), right, axes.y(value), "mark"))
+        parts.append(svg.text(right, axes.y(value) - 4, words, "end", "tick strong"))
     alt = f"{y_label} against {x_label} for {len(points)} nodules."
+    alt += "".join(f" {words}." for words in levels)
     return Figure(name, title, alt, Markup("").join(parts))
 
 
@@ -141,24 +152,31 @@ def with_legend(parts: list, labels: list) -> tuple:
     return legend(labels, svg.MARGIN["left"], 14.0) + moved, svg.HEIGHT + shift
 
 
-def intervals(name: str, title: str, rows: list, *, x_label: str) -> Figure:
+def intervals(name: str, title: str, rows: list, *, x_label: str, at: dict | None = None):
     """Return one row a subject: its value as a dot and its interval as a bar.
 
     Parameters
     ----------
     rows : list of dict
-        `label`, `value`, `low`, `high`, `tone` (index of a colour), and optionally `marks`:
-        further single values drawn faintly.
+        `label`, `value`, `low`, `high`, `tone` (index of a colour).
+    at : dict, optional
+        Words to a value that is drawn as an upright line, such as a margin.
     """
+    at = at or {}
     height = svg.MARGIN["top"] + svg.MARGIN["bottom"] + 34 * max(len(rows), 1)
     keys = ("value", "low", "high")
     flat = [r[k] for r in rows for k in keys if np.isfinite(r[k])] or [0.0, 1.0]
+    flat += at.values()
     pad = 0.08 * ((max(flat) - min(flat)) or 0.1)
     left = 24 + 7.2 * max((len(r["label"]) for r in rows), default=4)
     axes = Axes(min(flat) - pad, max(flat) + pad, 0, 1, height=height, left=min(left, 210))
     parts = [svg.frame(axes, x_label, "", y_ticks=[])]
     if axes.x_low < 0 < axes.x_high:
         parts.append(svg.line(axes.x(0), svg.MARGIN["top"], axes.x(0), axes.y(0), "mark"))
+    for label, value in at.items():
+        top = svg.MARGIN["top"]
+        parts.append(svg.line(axes.x(value), top, axes.x(value), axes.y(0), "limit"))
+        parts.append(svg.text(axes.x(value) + 4, top + 9, label, class_="tick strong"))
     for index, row in enumerate(rows):
         y, tone = svg.MARGIN["top"] + 34 * index + 17, svg.colour(row["tone"])
         parts.append(svg.line(axes.left, y, svg.WIDTH - svg.MARGIN["right"], y, "grid"))

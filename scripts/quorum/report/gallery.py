@@ -4,6 +4,7 @@ Pictures and cards lie in assets/nodules, one of each a nodule, and are loaded w
 first cards are in the page itself.
 """
 
+import itertools
 import json
 
 import numpy as np
@@ -170,47 +171,68 @@ def prediction_sources(inputs) -> dict:
     return sources
 
 
-def gallery_section(inputs, render_card) -> Section:
-    """Return the section with all nodules.
+def layers_of(inputs) -> list:
+    """Return the outlines that a picture may show, in the legend's order."""
+    num_readers = max((int(n) for n in inputs.cubes.num_readers), default=0)
+    consensus = inputs.settings.get("consensus", "majority")
+    layers = [(f"reader{k}", f"reader{k}", f"reader {k}", True) for k in range(1, num_readers + 1)]
+    layers.append(("consensus", "consensus", f"consensus ({consensus})", True))
+    if inputs.cubes.has_latent:
+        layers.append(("latent", "latent", "phantom’s true surface", False))
+    tones = tone_of(inputs)
+    for number, name in enumerate(inputs.experiments):
+        is_shown = name == inputs.shown_experiment
+        layers.append((f"model{number}", f"tone{tones[name]}", name, is_shown))
+    return [
+        {"layer": layer, "tone": tone, "label": label, "is_shown": is_shown,
+         "is_dashed": layer in ("consensus", "latent")}
+        for layer, tone, label, is_shown in layers
+    ]  # fmt: skip
+
+
+def draw_cards(inputs, rows: list, render_card, opened: list):
+    """Yield each nodule's card, and its files: the picture, and the card as a script."""
+    sources, opened = prediction_sources(inputs), set(opened)
+    for row in progress(rows, "pictures of nodules"):
+        drawing = draw_nodule(inputs, row, sources)
+        drawing["has_cube"] = row["nodule_id"] in opened
+        name = f"nodules/{row['nodule_id']}"
+        picture = drawing.pop("picture")
+        card = str(render_card(row={**row, **drawing}, experiments=inputs.experiments))
+        script = f"quorumCard({json.dumps(row['nodule_id'])},{json.dumps(card)});\n"
+        yield card, {f"{name}.webp": picture, f"{name}.js": script}
+
+
+def gallery_section(inputs, rows: list, render_card, viewer: dict) -> Section:
+    """Return the section with all nodules; pictures beyond the first are drawn when written.
 
     Parameters
     ----------
+    rows : list of dict
+        Of `nodule_rows`.
     render_card : callable
         Makes a card's HTML from a row with its drawing.
+    viewer : dict
+        opened (nodules whose cube the viewer can open), words (what the page says of it), files
+        (pairs of name and content).
     """
-    rows, sources = nodule_rows(inputs), prediction_sources(inputs)
-    files, first = {}, []
-    for place, row in enumerate(progress(rows, "pictures of nodules")):
-        drawing = draw_nodule(inputs, row, sources)
-        name = f"nodules/{row['nodule_id']}"
-        files[f"{name}.webp"] = drawing.pop("picture")
-        card = str(render_card(row={**row, **drawing}, experiments=inputs.experiments))
-        files[f"{name}.js"] = f"quorumCard({json.dumps(row['nodule_id'])},{json.dumps(card)});\n"
-        if place < NUM_FIRST:
-            first.append(card)
+    drawn = draw_cards(inputs, rows, render_card, viewer["opened"])
+    first = list(itertools.islice(drawn, NUM_FIRST))
+    files = {name: content for _, made in first for name, content in made.items()}
     values = {
-        "cards": first,
-        "index": gallery_index(rows),
+        "cards": [card for card, _ in first],
         "num_nodules": len(rows),
         "num_scored": sum(row["dice"] is not None for row in rows),
         "shown": inputs.shown_experiment,
-        "experiments": inputs.experiments,
-        "tones": tone_of(inputs),
-        "num_readers": max((row["num_readers"] for row in rows), default=0),
-        "has_latent": inputs.cubes.has_latent,
-        "consensus": inputs.settings.get("consensus", "majority"),
+        "order_key": f"dice {inputs.shown_experiment}",
         "window_hu": tiles.WINDOW_HU,
         "is_cut_out": inputs.data_kind == "cut_out",
+        "viewer": viewer["words"],
     }
-    return Section("nodules", "Nodules", values, {"nodules": nodule_table(inputs, rows)}, {}, files)
-
-
-def gallery_index(rows: list) -> list:
-    """Return what the page sorts and filters cards by, as small lists."""
-    return [
-        [row["nodule_id"], row["dice"], row["diameter_mm"], row["patient_id"], row["readers_dice"]]
-        for row in rows
-    ]
+    tables = {"nodules": nodule_table(inputs, rows)}
+    rest = (pair for _, made in drawn for pair in made.items())
+    rest = itertools.chain(rest, viewer["files"])
+    return Section("nodules", "Every nodule", values, tables, {}, files, rest)
 
 
 def nodule_table(inputs, rows: list) -> Table:

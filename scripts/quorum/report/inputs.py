@@ -9,6 +9,7 @@ import pandas as pd
 
 from quorum.datasets import read_register
 from quorum.errors import InputError
+from quorum.explanation_files import read_explanations
 from quorum.report.runs import read_run
 from quorum.settings import SCHEMAS, load_yaml
 from quorum.shards import CubeSet, open_shards
@@ -62,8 +63,14 @@ class Inputs:
     origins : dict
         What made each table, from the metadata beside it.
     benchmarks : Path
-    reader_tables : dict
-        Tables of workflow/rules/readers.smk, by schema; empty where they were not made.
+    tables : dict
+        Further tables by their schema's name; what was not made isn't in it.
+    viewer_bundle : str
+        NiiVue's script; empty where the report has no viewer.
+    explanations : list
+        Activation maps, one object a run, each with `of_nodule(nodule_id)`.
+    max_viewer_nodules : int or None
+        How many cubes the viewer can open; None: all.
     """
 
     settings: dict
@@ -77,7 +84,10 @@ class Inputs:
     origins: dict
     benchmarks: Path
     frames: dict
-    reader_tables: dict = field(default_factory=dict)
+    tables: dict = field(default_factory=dict)
+    viewer_bundle: str = ""
+    explanations: list = field(default_factory=list)
+    max_viewer_nodules: int | None = None
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         """Return a table by its flag's name."""
@@ -99,6 +109,11 @@ class Inputs:
         """
         networks = [name for name in self.experiments if self.methods.get(name) == "network"]
         return (networks or self.experiments or [None])[-1]
+
+    def tone(self, experiment: str) -> int:
+        """Return the number of an experiment's colour in charts: its place, readers the last."""
+        known = experiment in self.experiments
+        return self.experiments.index(experiment) if known else len(self.experiments)
 
 
 def read_inputs(args) -> Inputs:
@@ -127,7 +142,10 @@ def read_inputs(args) -> Inputs:
         origins=read_origins(args),
         benchmarks=Path(args.benchmarks),
         frames=frames,
-        reader_tables=read_reader_tables(args.reader_tables),
+        tables=read_tables(args.tables),
+        viewer_bundle=args.viewer,
+        explanations=[read_explanations(path) for path in args.explanations],
+        max_viewer_nodules=args.max_viewer_nodules,
     )
     check_cohort(inputs)
     check_experiments(inputs)
@@ -143,13 +161,27 @@ def join_tables(paths, table: str) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True)
 
 
-def read_reader_tables(paths) -> dict:
-    """Return tables by their schema's name, which the metadata beside each one states."""
-    found = {}
+def read_tables(paths) -> dict:
+    """Return tables by their schema's name, which the metadata beside each one states.
+
+    Files of one schema, such as one a run, become one table.
+    """
+    by_name = {}
     for path in paths:
-        name = read_json(f"{path}-metadata.json").get("table")
-        found[name] = read_table(path, name)
-    return found
+        by_name.setdefault(table_of(path), []).append(path)
+    return {name: join_tables(files, name) for name, files in by_name.items()}
+
+
+def table_of(path) -> str:
+    """Return the name of a table's schema, from the metadata beside it."""
+    try:
+        return json.loads(Path(f"{path}-metadata.json").read_text(encoding="utf-8"))["table"]
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise InputError(
+            f"the table {path} or the metadata beside it is missing ({error})",
+            f"a table of the pipeline with {Path(path).name}-metadata.json in the same folder",
+            "run Snakemake, which makes both",
+        ) from error
 
 
 def read_settings(text: str) -> dict:

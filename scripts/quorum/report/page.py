@@ -1,6 +1,7 @@
-"""The page from its sections: templates, style, figures, tables and assets."""
+"""The pages from their sections: templates, style, figures, tables and assets."""
 
 import functools
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -10,18 +11,35 @@ from quorum import __version__
 from quorum.errors import InputError
 from quorum.files import write_whole, write_whole_folder
 from quorum.report.agreement import agreement_section
+from quorum.report.calibration import calibration_section
 from quorum.report.cohort_flow import cohort_section
+from quorum.report.comparisons import comparisons_section, volumes_section
 from quorum.report.curves import curves_section
 from quorum.report.data import data_section
-from quorum.report.gallery import gallery_section
-from quorum.report.inputs import KINDS
-from quorum.report.look import LOOK
+from quorum.report.explanations import explanations_section
+from quorum.report.failures import failures_section
+from quorum.report.fifth_reader import fifth_section, groups_section
+from quorum.report.gallery import gallery_section, nodule_rows
+from quorum.report.look import LOOK, PAGES
+from quorum.report.overview import overview, overview_section
 from quorum.report.papers import papers_section
 from quorum.report.provenance import provenance_section
 from quorum.report.quality import quality_section
 from quorum.report.readers import readers_section
 from quorum.report.scores import scores_section
 from quorum.report.svg import number
+from quorum.report.viewer import shown_cubes, viewer_files, viewer_words
+from quorum.report.workflow import workflow_section
+
+
+@dataclass(frozen=True)
+class Page:
+    """One HTML file: its name without suffix, title, what it is about, and its sections."""
+
+    name: str
+    title: str
+    about: str
+    sections: list
 
 
 def environment() -> jinja2.Environment:
@@ -38,108 +56,97 @@ def environment() -> jinja2.Environment:
     return templates
 
 
-def make_sections(inputs, templates, assets: str) -> list:
-    """Return the page's sections in the order they are read."""
+def make_pages(inputs, templates, assets: str) -> list:
+    """Return the pages with their sections, in the order they are read."""
     card = functools.partial(templates.get_template("card.html.j2").module.card, assets=assets)
+    nodules = nodule_rows(inputs)
+    opened = shown_cubes(inputs, [row["nodule_id"] for row in nodules])
+    viewer = {
+        "opened": opened,
+        "words": viewer_words(inputs, len(opened)),
+        "files": viewer_files(inputs, opened),
+    }
+    gallery = gallery_section(inputs, nodules, card, viewer)
+    sections = {
+        "index": [overview_section(inputs)],
+        "data": [data_section(inputs), quality_section(inputs)],
+        "cohort": [cohort_section(inputs)],
+        "readers": [readers_section(inputs), agreement_section(inputs)],
+        "cubes": [gallery],
+        "training": [curves_section(inputs)],
+        "models": [
+            failures_section(inputs, nodules, gallery.values["cards"]),
+            fifth_section(inputs),
+            scores_section(inputs),
+            groups_section(inputs),
+            comparisons_section(inputs),
+            volumes_section(inputs),
+            calibration_section(inputs),
+        ],
+        "papers": [papers_section(inputs)],
+        "explanations": [explanations_section(inputs)],
+        "provenance": [workflow_section(inputs), provenance_section(inputs)],
+    }
     return [
-        cohort_section(inputs),
-        readers_section(inputs),
-        *([agreement_section(inputs)] if inputs.reader_tables else []),
-        gallery_section(inputs, card),
-        curves_section(inputs),
-        scores_section(inputs),
-        papers_section(inputs),
-        data_section(inputs),
-        quality_section(inputs),
-        provenance_section(inputs),
+        Page(name, title, about, [one for one in sections[name] if one is not None])
+        for name, title, about in PAGES
     ]
 
 
-def overview(inputs, assets: str) -> dict:
-    """Return what the head of the page speaks of."""
-    source = inputs.settings.get("source", {})
-    return {
-        "assets": assets,
-        "data_kind": inputs.data_kind,
-        "kind_words": KINDS[inputs.data_kind],
-        "source": source.get("kind", "unknown"),
-        "num_nodules": len(inputs.nodules),
-        "num_patients": int(inputs.nodules["patient_id"].nunique()),
-        "num_cubes": len(inputs.cubes),
-        "num_scored": int(inputs.scores["nodule_id"].nunique()),
-        "experiments": inputs.experiments,
-        "methods": inputs.methods,
-        "folds": sorted({run.fold for run in inputs.predictions}),
-        "seeds": sorted({run.seed for run in inputs.predictions}),
-        "readers_dice": readers_dice(inputs.agreement),
-        "coverage_rows": [name for name in inputs.experiments if uses_coverage(inputs, name)],
-        "max_spacing_mm": max_spacing(inputs.cubes),
-        "num_folds": inputs.settings.get("split_patients", {}).get("num_folds"),
-    }
-
-
-def readers_dice(agreement) -> float | None:
-    """Return the mean Dice of one reader against the majority of the others, native grid."""
-    values = agreement.loc[agreement["kind"] == "against_others", "dice"].dropna()
-    return float(values.mean()) if len(values) else None
-
-
-def uses_coverage(inputs, experiment: str) -> bool:
-    """Tell whether an experiment looks at the coverage alone, or is confined to it."""
-    settings = {record["experiment"]: settings_of(record) for record in inputs.records}
-    inputs_word = settings.get(experiment, {}).get("inputs")
-    return inputs.methods[experiment].startswith("coverage") or inputs_word == "coverage"
-
-
-def settings_of(record: dict) -> dict:
-    """Return the settings in a run's record, empty where it holds none."""
-    return record.get("plan", {}).get("settings", {})
-
-
-def max_spacing(cubes) -> float | None:
-    """Return the largest distance of slices in the cohort, mm; None without a cube."""
-    return float(cubes.native_spacing_mm[:, 0].max()) if len(cubes) else None
-
-
 def render(inputs, assets: str) -> tuple:
-    """Return the page's HTML and the files of its assets folder.
+    """Return the pages' HTML and the files of their assets folder.
 
     Parameters
     ----------
     inputs : quorum.report.inputs.Inputs
     assets : str
-        The assets folder as the page names it.
+        The assets folder as the pages name it.
 
     Returns
     -------
-    str, dict
-        Relative name to text or bytes.
+    dict, iterator
+        Page's file name to HTML; pairs of relative name and text or bytes.
     """
     templates = environment()
-    sections = make_sections(inputs, templates, assets)
-    style = (LOOK / "report.css").read_text(encoding="utf-8")
+    pages = make_pages(inputs, templates, assets)
+    run = overview(inputs, assets)
+    html = {}
+    for page in pages:
+        bodies = [section_html(templates, section, run) for section in page.sections]
+        html[f"{page.name}.html"] = templates.get_template("page.html.j2").render(
+            run=run, page=page, pages=pages, bodies=bodies
+        )
+    return html, asset_files(pages)
+
+
+def section_html(templates, section, run: dict) -> Markup:
+    """Return one section's body."""
+    template = templates.get_template(f"sections/{section.name}.html.j2")
+    return Markup(template.render(**vars(section), run=run))
+
+
+def asset_files(pages: list):
+    """Yield every file of the assets folder: relative name, and text or bytes."""
     chart_style = (LOOK / "charts.css").read_text(encoding="utf-8")
-    files = {"report.css": style + chart_style}
-    files["report.js"] = (LOOK / "report.js").read_text(encoding="utf-8")
-    head = overview(inputs, assets)
-    for section in sections:
-        files.update(section.files)
+    yield "report.css", (LOOK / "report.css").read_text(encoding="utf-8") + chart_style
+    yield "report.js", (LOOK / "report.js").read_text(encoding="utf-8")
+    for section in (section for page in pages for section in page.sections):
+        yield from section.files.items()
         for table in section.tables.values():
-            files[f"tables/{table.name}.csv"] = table.csv_text()
+            yield f"tables/{table.name}.csv", table.csv_text()
         for figure in section.figures.values():
-            files[f"figures/{figure.name}.svg"] = figure.standalone(chart_style)
-    bodies = []
-    for section in sections:
-        template = templates.get_template(f"sections/{section.name}.html.j2")
-        bodies.append(Markup(template.render(**vars(section), **{"run": head})))
-    page = templates.get_template("index.html.j2").render(
-        run=head, sections=sections, bodies=bodies
-    )
-    return page, files
+            yield f"figures/{figure.name}.svg", figure.standalone(chart_style)
+        yield from section.stream
 
 
-def write_report(inputs, page_path, assets_path):
-    """Write the assets folder, then the page; each whole or not at all."""
+def write_report(inputs, page_path, assets_path) -> int:
+    """Write the assets folder, then the pages, index.html last; each whole or not at all.
+
+    Returns
+    -------
+    int
+        Files in the assets folder.
+    """
     page_path, assets_path = Path(page_path), Path(assets_path)
     if page_path.resolve().parent != assets_path.resolve().parent:
         raise InputError(
@@ -147,12 +154,15 @@ def write_report(inputs, page_path, assets_path):
             "both in the same folder",
             "choose a folder beside the page",
         )
-    page, files = render(inputs, assets_path.name)
+    pages, files = render(inputs, assets_path.name)
+    num_files = 0
     with write_whole_folder(assets_path) as folder:
-        for name, content in files.items():
+        for name, content in files:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with write_whole(page_path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return len(files)
+            num_files += 1
+    for name, text in reversed(pages.items()):
+        with write_whole(page_path.with_name(name)) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return num_files

@@ -56,14 +56,14 @@ def fair_rows(inputs) -> list:
     return rows
 
 
-def side_by_side_figure(rows: list):
+def side_by_side_figure(rows: list, prefix: str = "models"):
     """Return readers and models on one axis, with 95 % intervals."""
     marks = []
     if rows and rows[0]["reader"]:
         marks.append({**rows[0]["reader"], "label": "a reader left out", "tone": 7})
     marks += [{**row["model"], "label": row["experiment"], "tone": row["tone"]} for row in rows]
     return charts.intervals(
-        "side-by-side",
+        f"{prefix}-side-by-side",
         "Against the majority of the other readers",
         marks,
         x_label="mean Dice, with 95 % interval",
@@ -153,7 +153,7 @@ def size_figure(inputs):
     )
 
 
-def side_by_side_table(rows: list) -> Table:
+def side_by_side_table(rows: list, prefix: str = "models") -> Table:
     """Return models and readers against the same reference, with intervals."""
     columns = [
         Column("experiment", "experiment"),
@@ -177,7 +177,9 @@ def side_by_side_table(rows: list) -> Table:
             num_nodules=row["model"]["num_nodules"], num_patients=row["model"]["num_patients"]
         )
         cells.append(cell)
-    return Table("side-by-side", "Model and reader against the same others", columns, cells)
+    return Table(
+        f"{prefix}-side-by-side", "Model and reader against the same others", columns, cells
+    )
 
 
 def between(row) -> str | None:

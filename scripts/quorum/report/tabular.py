@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from quorum.report.svg import number, tick_words
+from quorum.tables import load_schema
 
 SHORTEST = -1
 
@@ -50,6 +51,11 @@ class Table:
     columns: list
     rows: list = field(default_factory=list)
     opens_nodules: bool = False
+
+    @property
+    def anchor(self) -> str:
+        """The table's id in its page."""
+        return f"table-{self.name}"
 
     def cell(self, row: dict, column: Column) -> str:
         """Return a value as a person reads it."""
@@ -98,9 +104,41 @@ def records(frame) -> list:
     return [{key: plain(value) for key, value in row.items()} for row in frame.to_dict("records")]
 
 
+def frame_table(name: str, caption: str, frame, columns: list, **choices) -> Table:
+    """Return a table of some columns of a DataFrame or of rows; lists as text, flags as words."""
+    rows = frame if isinstance(frame, list) else records(frame)
+    for row in rows:
+        for key, value in row.items():
+            if isinstance(value, list):
+                row[key] = ", ".join(map(str, value))
+            elif isinstance(value, bool):
+                row[key] = "yes" if value else "no"
+    return Table(name, caption, columns, rows, **choices)
+
+
+def schema_columns(schema: str, wanted: dict) -> list:
+    """Return columns of a table of the pipeline, each with its meaning from the table's schema.
+
+    Parameters
+    ----------
+    schema : str
+        Name of the table.
+    wanted : dict
+        Column to its heading. Numbers have 3 decimals, integers none; a column that the schema
+        doesn't hold is text of the report's own.
+    """
+    known = {column["name"]: column for column in load_schema(schema)["columns"]}
+    digits = {"number": 3, "integer": 0}
+    own = {"dtype": "string", "meaning": ""}
+    return [
+        Column(key, label, digits.get(known.get(key, own)["dtype"]), known.get(key, own)["meaning"])
+        for key, label in wanted.items()
+    ]
+
+
 @dataclass(frozen=True)
 class Section:
-    """One section of the page.
+    """One section of a page.
 
     Attributes
     ----------
@@ -113,6 +151,8 @@ class Section:
         By a short key the template uses.
     files : dict
         Further files for the assets folder: relative name to bytes or text.
+    stream : iterable
+        Many or large such files, as pairs, made when they are written.
     """
 
     name: str
@@ -121,3 +161,4 @@ class Section:
     tables: dict = field(default_factory=dict)
     figures: dict = field(default_factory=dict)
     files: dict = field(default_factory=dict)
+    stream: object = ()

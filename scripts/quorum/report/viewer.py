@@ -33,7 +33,7 @@ def shown_cubes(inputs, nodule_ids) -> list:
     """
     if not inputs.viewer_bundle:
         return []
-    return list(nodule_ids)[: inputs.settings.get("write_report", {}).get("max_viewer_nodules")]
+    return list(nodule_ids)[: inputs.max_viewer_nodules]
 
 
 def viewer_words(inputs, num_shown: int) -> str:

@@ -1,0 +1,163 @@
+"""The test of the fifth reader, and the same comparison by kind of nodule."""
+
+from quorum.report import charts
+from quorum.report.svg import number
+from quorum.report.tabular import Section, frame_table, records, schema_columns
+
+VERDICTS = {
+    "not_inferior": "not inferior to a reader",
+    "not_shown": "non-inferiority not shown",
+    "none": "no verdict",
+}
+ENDPOINTS = {
+    "others": "against the majority of the other three",
+    "readers": "against single readers",
+}
+PARTS = {"cross_validation": "cross-validation", "test": "locked test part"}
+GROUPS = {
+    "diameter_mm": "by diameter, mm",
+    "texture": "by texture",
+    "subtlety": "by subtlety",
+    "spiculation": "by spiculation",
+    "malignancy": "by suspicion of malignancy",
+    "slice_thickness_mm": "by slice thickness, mm",
+    "is_truncated": "by whether it reaches beyond the cube",
+}
+FIFTH = {
+    "experiment": "experiment",
+    "part_words": "part",
+    "endpoint_words": "endpoint",
+    "model_dice": "model Dice",
+    "reader_dice": "readers’ Dice",
+    "difference": "model − reader",
+    "interval": "95 % interval",
+    "p_non_inferior": "p, non-inferior",
+    "verdict_words": "verdict",
+    "no_verdict_reason": "why none",
+    "num_nodules": "nodules",
+    "num_patients": "patients",
+    "num_seeds": "seeds",
+    "num_truncated": "left out, beyond the cube",
+    "num_too_few_readers": "left out, fewer than four readers",
+    "num_looks": "looks at the test part",
+}
+LOOKS = {
+    "time_utc": "time, UTC",
+    "experiment": "experiment",
+    "predictions_sha256": "digest of the predictions",
+    "plan_sha256": "digest of the plan",
+    "code_digest": "digest of the code",
+}
+
+
+def with_words(frame) -> list:
+    """Return rows with words for codes, and the interval as one cell."""
+    rows = records(frame)
+    for row in rows:
+        row["part_words"] = PARTS.get(row["part"], row["part"])
+        row["interval"] = (
+            None if row["low"] is None else f"{number(row['low'])} to {number(row['high'])}"
+        )
+        if "endpoint" in row:
+            row["endpoint_words"] = ENDPOINTS.get(row["endpoint"], row["endpoint"])
+            row["verdict_words"] = VERDICTS.get(row["verdict"], row["verdict"])
+    return rows
+
+
+def verdict_rows(inputs) -> list:
+    """Return the test's rows, the locked test part first; empty where it was not made."""
+    frame = inputs.tables.get("fifth_reader")
+    if frame is None:
+        return []
+    place = {name: k for k, name in enumerate(inputs.experiments)}
+    rows = with_words(frame)
+    return sorted(rows, key=lambda row: (row["part"] != "test", place.get(row["experiment"], 99)))
+
+
+def fifth_section(inputs) -> Section:
+    """Return the section on the test."""
+    title, rows = "Is the model a fifth reader?", verdict_rows(inputs)
+    if not rows:
+        return Section("fifth", title, {"rows": []})
+    columns = schema_columns("fifth_reader", FIFTH)
+    tables = {"fifth": frame_table("fifth-reader", "The test of the fifth reader", rows, columns)}
+    looks = inputs.tables.get("looks")
+    if looks is not None:
+        columns = schema_columns("looks", LOOKS)
+        tables["looks"] = frame_table("looks", "Looks at the locked test part", looks, columns)
+    margin = float(rows[0]["margin"])
+    values = {
+        "rows": rows,
+        "margin": margin,
+        "plan": rows[0]["plan_sha256"],
+        "resamples": rows[0]["num_resamples"],
+        "reasons": sorted({row["no_verdict_reason"] for row in rows if row["no_verdict_reason"]}),
+        "has_verdict": any(row["verdict"] != "none" for row in rows),
+    }
+    return Section("fifth", title, values, tables, {"fifth": fifth_figure(inputs, rows, margin)})
+
+
+def fifth_figure(inputs, rows: list, margin: float):
+    """Return each experiment's difference from the readers, and the margin."""
+    marks = [
+        {
+            "label": f"{row['experiment']}, {row['endpoint']}{', test' * (row['part'] == 'test')}",
+            "tone": inputs.tone(row["experiment"]),
+            "value": nan(row["difference"]),
+            "low": nan(row["low"]),
+            "high": nan(row["high"]),
+        }
+        for row in rows
+    ]
+    return charts.intervals(
+        "fifth-reader",
+        "Model less reader, and the margin fixed beforehand",
+        marks,
+        x_label="difference in Dice, with 95 % interval over patients",
+        at={f"margin {number(-margin, 2)}": -margin},
+    )
+
+
+def nan(value) -> float:
+    """Return a number, nan where it is missing."""
+    return float("nan") if value is None else float(value)
+
+
+def groups_section(inputs) -> Section:
+    """Return the section by kind of nodule: a figure a group for the shown experiment."""
+    frame = inputs.tables.get("by_group")
+    if frame is None or not len(frame):
+        return Section("groups", "By kind of nodule", {"shown": None})
+    shown, figures = inputs.shown_experiment, {}
+    order = {name: k for k, name in enumerate([shown, *inputs.experiments])}
+    frame = frame.assign(place=frame["experiment"].map(order)).sort_values(
+        ["place", "part", "group", "level_order"], kind="stable"
+    )
+    mine = frame[(frame["experiment"] == shown) & (frame["part"] == frame["part"].iloc[0])]
+    for group, part in mine.groupby("group", sort=False):
+        rows = [
+            {
+                "label": f"{row['level']} (n {row['num_nodules']})",
+                "value": nan(row["difference"]),
+                "low": nan(row["low"]),
+                "high": nan(row["high"]),
+                "tone": inputs.tone(shown),
+            }
+            for row in records(part)
+        ]
+        title = f"{shown}, {GROUPS.get(group, group)}"
+        name = f"group-{group.replace('_', '-')}"
+        label = "Dice, model less reader"
+        figures[group] = charts.intervals(name, title, rows, x_label=label)
+    rows = with_words(frame)
+    for row in rows:
+        row["group_words"] = GROUPS.get(row["group"], row["group"]).removeprefix("by ")
+    columns = schema_columns("by_group", {
+        "experiment": "experiment", "part_words": "part", "group_words": "kind",
+        "level": "nodules with", "num_nodules": "nodules", "num_patients": "patients",
+        "model_dice": "model Dice", "reader_dice": "readers’ Dice", "difference": "model − reader",
+        "interval": "95 % interval", "consensus_dice": "Dice against the consensus",
+        "hit_rate": "hit rate",
+    })  # fmt: skip
+    table = frame_table("by-group", "By kind of nodule", rows, columns)
+    return Section("groups", "By kind of nodule", {"shown": shown}, {"groups": table}, figures)
