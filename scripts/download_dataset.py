@@ -18,8 +18,9 @@ from pathlib import Path
 
 from quorum.command import make_parser, provenance, run_command
 from quorum.datasets import dataset_entry, read_register
+from quorum.download_flags import add_flags
 from quorum.errors import InputError
-from quorum.shard_download import add_flags, download_shard
+from quorum.shard_download import download_shard
 from quorum.sharding import shard_name, shard_of
 from quorum.tables import read_table
 

@@ -22,16 +22,13 @@ Source
 
 from pathlib import Path
 
-import pandas as pd
-
 from quorum.command import make_parser, provenance, run_command
+from quorum.download_flags import add_flags, begin_listing
 from quorum.errors import InputError
-from quorum.shard_download import add_flags, download_shard
-from quorum.tables import read_table
 
 
-def wanted_series(plan: pd.DataFrame, series: pd.DataFrame, origin) -> pd.DataFrame:
-    """Return the rows of the table `series` of a plan's nodules, sorted by UID.
+def wanted_series(plan, series, origin):
+    """Return the rows (DataFrame) of the table `series` of a plan's nodules, sorted by UID.
 
     Raises
     ------
@@ -57,8 +54,14 @@ def main(argv=None):
     parser.add_argument("--series", type=Path, required=True)
     add_flags(parser)
     args = parser.parse_args(argv)
+    listing = begin_listing(args)
+    # Here, so that the bucket lists while pandas and pydicom are imported.
+    from quorum.shard_download import download_shard
+    from quorum.tables import read_table
+
     plan, series = read_table(args.plan, "nodules"), read_table(args.series, "series")
-    download_shard(wanted_series(plan, series, args.plan), args, provenance(__file__, args))
+    wanted, made_by = wanted_series(plan, series, args.plan), provenance(__file__, args)
+    download_shard(wanted, args, made_by, listing)
 
 
 if __name__ == "__main__":

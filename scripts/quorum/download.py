@@ -9,7 +9,6 @@ import concurrent.futures
 import dataclasses
 import os
 import random
-import re
 import time
 from pathlib import Path
 
@@ -23,7 +22,14 @@ from quorum.completeness import (
 )
 from quorum.errors import InputError
 from quorum.files import raise_if_disk
-from quorum.transfer_s3 import Bucket, TransferError, fetch_objects, list_objects
+from quorum.transfer_s3 import (
+    Bucket,
+    Listing,
+    TransferError,
+    fetch_objects,
+    series_prefix,
+    start_listing,
+)
 from quorum.uids import checked_file_name, checked_uid
 
 # Pauses before a further attempt, doubled each time, with up to as much again at random [s].
@@ -31,7 +37,6 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 # Hashing leaves Python's lock alone, parsing doesn't: more threads gain nothing.
 CHECK_THREADS = 2
-FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{1,99}")
 DISK_FULL = "no space left on device"
 
 
@@ -55,6 +60,8 @@ class Transfer:
         Attempts in a row that may bring nothing.
     stall_s : float
         A transfer without a byte for so long is ended [s].
+    listing : Listing, optional
+        Begun before, for the first attempt.
     """
 
     source: str
@@ -64,6 +71,7 @@ class Transfer:
     workers: int
     attempts: int
     stall_s: float
+    listing: Listing | None = None
 
 
 class Checks:
@@ -219,7 +227,10 @@ def fetch_from_bucket(pending: list, transfer: Transfer, checks: Checks) -> tupl
     """List all series, then fetch all that they lack; see `fetch_pending`."""
     bucket = Bucket(transfer.endpoint, transfer.workers, transfer.stall_s)
     prefixes = {row.series_uid: series_prefix(row) for row in pending}
-    listings = list_objects(bucket, list(prefixes.values()))
+    listing = transfer.listing
+    if listing is None or not listing.covers(prefixes.values()):
+        listing = start_listing(bucket, list(prefixes.values()))
+    listings = listing.result()
     stored, reasons, wanted, wholes = {}, {}, [], set()
     for row in pending:
         uid, listing = row.series_uid, listings[prefixes[row.series_uid]]
@@ -250,18 +261,6 @@ def fetch_from_bucket(pending: list, transfer: Transfer, checks: Checks) -> tupl
             if (uid, item.name) not in checks.futures:
                 reasons.setdefault(uid, outcome.reason_of(item.key) or f"{item.name} did not come")
     return stored, reasons
-
-
-def series_prefix(row) -> str:
-    """Return the s3 address of a series' folder, or raise an InputError where it can't be one."""
-    for part in (row.bucket, row.crdc_series_uuid):
-        if not FOLDER.fullmatch(part):
-            raise InputError(
-                f"the index gives {part[:80]!r} as the place of the series {row.series_uid}",
-                "a bucket and a folder of letters, digits, dots and dashes",
-                "install idc-index-data in the version that envs/constraints.txt pins",
-            )
-    return f"s3://{row.bucket}/{row.crdc_series_uuid}/"
 
 
 def fetch_from_archive(pending: list, transfer: Transfer, checks: Checks) -> tuple[dict, dict]:

@@ -18,26 +18,7 @@ from quorum.transfer_locks import only_job, starting_run
 from quorum.transfer_progress import Progress
 
 
-def add_flags(parser):
-    """Add the flags that every download has."""
-    parser.add_argument("--disk", type=Path, help="table of check_disk, for the time left in all")
-    parser.add_argument("--source", choices=["idc", "tcia"], required=True)
-    parser.add_argument("--endpoint", type=endpoint_url, default="", help="URL, or public")
-    parser.add_argument("--partial", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=16, help="files at the same time")
-    parser.add_argument("--attempts", type=int, default=6, help="in a row that bring no file")
-    parser.add_argument("--stall-s", type=float, default=60.0, help="longest time without a byte")
-    parser.add_argument("--out-folder", type=Path, required=True)
-    parser.add_argument("--out-files", type=Path, required=True)
-    parser.add_argument("--out-manifest", type=Path, required=True)
-
-
-def endpoint_url(text: str) -> str:
-    """Return an endpoint's URL, empty for the public one."""
-    return "" if text == "public" else text
-
-
-def download_shard(wanted: pd.DataFrame, args, made_by: dict):
+def download_shard(wanted: pd.DataFrame, args, made_by: dict, listing=None):
     """Fetch series and publish their folder and tables, all or nothing.
 
     Parameters
@@ -45,9 +26,11 @@ def download_shard(wanted: pd.DataFrame, args, made_by: dict):
     wanted : DataFrame
         series_uid, num_instances, num_bytes, bucket, crdc_series_uuid and url of each series.
     args : argparse.Namespace
-        The flags of `add_flags`.
+        The flags of `quorum.download_flags.add_flags`.
     made_by : dict
         `quorum.command.provenance(...)`.
+    listing : Listing, optional
+        `quorum.download_flags.begin_listing(...)`.
 
     Raises
     ------
@@ -58,7 +41,7 @@ def download_shard(wanted: pd.DataFrame, args, made_by: dict):
     run = starting_run()
     try:
         with only_job(args.partial / f"{args.out_folder.name}.lock"):
-            records = fetch(wanted, args)
+            records = fetch(wanted, args, listing)
             if run is not None and not run.is_running():
                 # Snakemake would delete what a dead run's job declares, and fetch it again.
                 raise InputError(
@@ -70,6 +53,9 @@ def download_shard(wanted: pd.DataFrame, args, made_by: dict):
     except OSError as error:
         raise_if_disk(error, args.partial)
         raise
+    finally:
+        if listing is not None:
+            listing.started.end(at_once=True)
     with contextlib.suppress(OSError):
         args.partial.rmdir()
     log_counts("series", came_in=len(wanted), dropped={}, went_out=len(records))
@@ -119,7 +105,7 @@ def file_rows(records: dict, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return files, manifest
 
 
-def fetch(wanted: pd.DataFrame, args) -> dict:
+def fetch(wanted: pd.DataFrame, args, listing) -> dict:
     """Fetch a shard's series into the partial folder; return their records by UID."""
     uids, total = set(wanted["series_uid"]), int(wanted["num_bytes"].sum())
     shard = args.partial / args.out_folder.name
@@ -141,6 +127,7 @@ def fetch(wanted: pd.DataFrame, args) -> dict:
         workers=args.workers,
         attempts=args.attempts,
         stall_s=args.stall_s,
+        listing=listing,
     )
     if args.source == "tcia":
         LOG.info("TCIA makes a zip a series while it sends it: slower than source.kind idc")

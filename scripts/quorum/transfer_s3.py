@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import queue
+import re
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from quorum.watched_process import die_with_parent, end_group, folder_bytes, fol
 
 # The public bucket lies in this region; s5cmd without one asks the bucket first.
 REGION = "us-east-1"
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{1,99}")
 
 
 class TransferError(Exception):
@@ -75,39 +77,61 @@ class Bucket:
         return [*words, "run"]
 
 
-def list_objects(bucket: Bucket, prefixes: list) -> dict:
-    """List several folders of a bucket.
+def series_prefix(row) -> str:
+    """Return the s3 address of a series' folder, or raise an InputError where it can't be one."""
+    for part in (row.bucket, row.crdc_series_uuid):
+        if not FOLDER.fullmatch(part):
+            raise InputError(
+                f"the index gives {part[:80]!r} as the place of the series {row.series_uid}",
+                "a bucket and a folder of letters, digits, dots and dashes",
+                "install idc-index-data in the version that envs/constraints.txt pins",
+            )
+    return f"s3://{row.bucket}/{row.crdc_series_uuid}/"
 
-    Parameters
-    ----------
-    bucket : Bucket
-    prefixes : list of str
-        `s3://<bucket>/<folder>/` each.
 
-    Returns
-    -------
-    dict
-        For each prefix its StoredObjects, sorted by key, or the TransferError that says why there
-        is no listing of it.
-    """
-    found = {prefix: [] for prefix in prefixes}
-    broken = []
+class Listing:
+    """A listing of several folders of a bucket that is under way."""
 
-    def read(entry):
-        if entry.get("type") == "file":
-            key, etag = entry["key"], str(entry.get("etag", ""))
-            item = StoredObject(key, int(entry.get("size", 0)), etag.strip('"').lower())
-            found.get(key.rsplit("/", 1)[0] + "/", broken).append(item)
+    def __init__(self, prefixes: list, started: "Started"):
+        self.prefixes, self.started, self.is_taken = prefixes, started, False
 
+    def covers(self, prefixes) -> bool:
+        """Tell whether it lists all these folders, and its result has not been taken yet."""
+        return not self.is_taken and set(prefixes) <= set(self.prefixes)
+
+    def result(self) -> dict:
+        """Wait for it; once.
+
+        Returns
+        -------
+        dict
+            For each prefix its StoredObjects, sorted by key, or the TransferError that says why
+            there is no listing of it.
+        """
+        self.is_taken = True
+        found = {prefix: [] for prefix in self.prefixes}
+        broken = []
+
+        def read(entry):
+            if entry.get("type") == "file":
+                key, etag = entry["key"], str(entry.get("etag", ""))
+                item = StoredObject(key, int(entry.get("size", 0)), etag.strip('"').lower())
+                found.get(key.rsplit("/", 1)[0] + "/", broken).append(item)
+
+        outcome = self.started.finish(read=read, size=lambda: len(found))
+        for prefix in self.prefixes:
+            if (reason := outcome.reason_of(prefix)) or not found[prefix]:
+                reason = reason or "no object found"
+                found[prefix] = TransferError(f"no listing of {prefix}: {reason}")
+            else:
+                found[prefix].sort(key=lambda item: item.key)
+        return found
+
+
+def start_listing(bucket: Bucket, prefixes: list) -> Listing:
+    """Start to list folders of a bucket, `s3://<bucket>/<folder>/` each."""
     commands = [f"ls {shlex.quote(prefix + '*')}" for prefix in prefixes]
-    outcome = run_commands(bucket, commands, read=read, size=lambda: len(found))
-    for prefix in prefixes:
-        if (reason := outcome.reason_of(prefix)) or not found[prefix]:
-            reason = reason or "no object found"
-            found[prefix] = TransferError(f"no listing of {prefix}: {reason}")
-        else:
-            found[prefix].sort(key=lambda item: item.key)
-    return found
+    return Listing(prefixes, Started(bucket, commands))
 
 
 def fetch_objects(bucket: Bucket, wanted: list, *, wholes, arrived, tick=None) -> "Outcome":
@@ -157,7 +181,7 @@ def fetch_objects(bucket: Bucket, wanted: list, *, wholes, arrived, tick=None) -
         option = "--flatten " if path.parent in wholes else ""
         commands[f"cp {option}{shlex.quote(source)} {shlex.quote(target)}"] = None
     try:
-        return run_commands(bucket, list(commands), read=read, size=size, tick=tick)
+        return Started(bucket, list(commands)).finish(read=read, size=size, tick=tick)
     finally:
         remove_halves([path for _, path in wanted])
 
@@ -190,45 +214,65 @@ class Outcome:
         return self.ended or self.errors.get("", "")
 
 
-def run_commands(bucket: Bucket, commands: list, *, read, size, tick=None) -> Outcome:
-    """Run s5cmd on a list of commands, and end it when it stalls.
+class Started:
+    """s5cmd at work on a list of commands.
 
     Parameters
     ----------
     bucket : Bucket
     commands : list of str
         Lines for `s5cmd run`.
-    read : callable
-        Called with each line of its output, a dict.
-    size : callable
-        Returns a number that changes while bytes come.
-    tick : callable, optional
-        Called without arguments some times a second.
     """
-    lines, ended = queue.SimpleQueue(), ""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
-        given.write("".join(f"{command}\n" for command in commands).encode())
-        given.seek(0)
-        process = subprocess.Popen(
-            bucket.command(),
-            stdin=given,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment(),
-            start_new_session=True,
-            preexec_fn=die_with_parent,
-        )
-        reader = threading.Thread(target=read_lines, args=(process.stdout, lines), daemon=True)
-        reader.start()
+
+    def __init__(self, bucket: Bucket, commands: list):
+        self.lines, self.stall_s = queue.SimpleQueue(), bucket.stall_s
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `end`)
+        with tempfile.TemporaryFile() as given:
+            given.write("".join(f"{command}\n" for command in commands).encode())
+            given.seek(0)
+            self.process = subprocess.Popen(
+                bucket.command(),
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                env=environment(),
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+        words = (self.process.stdout, self.lines)
+        self.reader = threading.Thread(target=read_lines, args=words, daemon=True)
+        self.reader.start()
+
+    def finish(self, *, read, size, tick=None) -> Outcome:
+        """Handle its output to its end, and end it when it stalls.
+
+        Parameters
+        ----------
+        read : callable
+            Called with each line of its output, a dict.
+        size : callable
+            Returns a number that changes while bytes come.
+        tick : callable, optional
+            Called without arguments some times a second.
+        """
+        ended = ""
         try:
-            if not follow(lines, read=read, size=size, tick=tick, stall_s=bucket.stall_s):
-                ended = f"no byte came for {bucket.stall_s:g} s"
+            if not follow(self.lines, read=read, size=size, tick=tick, stall_s=self.stall_s):
+                ended = f"no byte came for {self.stall_s:g} s"
         finally:
-            end_group(process, at_once=bool(ended) or sys.exc_info()[0] is not None)
-            reader.join()
-            process.stdout.close()
-        errors.seek(0)
-        return Outcome(read_errors(errors.read().decode(errors="replace")), ended)
+            text = self.end(at_once=bool(ended) or sys.exc_info()[0] is not None)
+        return Outcome(read_errors(text), ended)
+
+    def end(self, *, at_once: bool) -> str:
+        """Wait for its end, or bring it about; return what it wrote about errors."""
+        if self.errors.closed:
+            return ""
+        end_group(self.process, at_once=at_once)
+        self.reader.join()
+        self.process.stdout.close()
+        self.errors.seek(0)
+        with self.errors:
+            return self.errors.read().decode(errors="replace")
 
 
 def environment() -> dict:

@@ -17,12 +17,17 @@ from s3_server import client, s3_server
 from workflow_copy import ROOT
 
 from quorum.completeness import check_listing, doubled_instance, inspect_file
-from quorum.download import series_prefix
 from quorum.errors import InputError
 from quorum.tables import read_table
 from quorum.transfer_locks import only_job
 from quorum.transfer_progress import Progress, time_left
-from quorum.transfer_s3 import Bucket, StoredObject, TransferError, list_objects
+from quorum.transfer_s3 import (
+    Bucket,
+    StoredObject,
+    TransferError,
+    series_prefix,
+    start_listing,
+)
 
 UID = "1.2.826.0.1.3680043.8.498.5"
 Z_MM = [0.0, 2.5, 5.0]
@@ -202,7 +207,7 @@ def test_a_bucket_that_answers_with_a_page_has_no_listing(tmp_path):
     from page_server import page_server
 
     with page_server() as address:
-        listing = list_objects(Bucket(address, 2, 3.0), ["s3://b/k/"])["s3://b/k/"]
+        listing = start_listing(Bucket(address, 2, 3.0), ["s3://b/k/"]).result()["s3://b/k/"]
     assert isinstance(listing, TransferError)
 
 
