@@ -16,7 +16,9 @@ include: "workflow/rules/series.smk"
 include: "workflow/rules/cubes.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/explanations.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/handover.smk"
 include: "workflow/rules/datasets.smk"
 
 
@@ -35,13 +37,16 @@ rule all:
     input:
         "<results>/compare_readers/agreement.csv",
         "<results>/summarize_series/series.csv",
+        "<results>/list_runs/runs.csv",
         "<results>/write_report/index.html",
+        "<results>/describe_splits/table1.csv",
 
 
 wildcard_constraints:
     shard=r"shard\d{2}",
     dataset=r"[a-z0-9_]+",
-    experiment=r"[a-z0-9_]+",
+    # A name, and a sweep's values after it.
+    experiment=r"[a-z0-9_]+(~[a-z0-9_]+=[A-Za-z0-9.+_-]+)*",
     fold=r"\d+",
     seed=r"\d+",
     run=r"fold\d+_seed\d+|ensemble",

@@ -36,7 +36,7 @@ MAX_UNEVEN_MM = 0.01
 
 
 def to_image(array: np.ndarray, geometry: Geometry, words: str):
-    """Return an array as an image in its place, with a description of 80 characters at most.
+    """Return an array as an image in its place, with a description of 79 characters at most.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def to_image(array: np.ndarray, geometry: Geometry, words: str):
     image.SetSpacing((geometry.spacing_mm[2], geometry.spacing_mm[1], spacing))
     image.SetOrigin(geometry.index_to_lps((0, 0, 0)))
     image.SetDirection(geometry.direction.ravel())
-    image.SetMetaData("descrip", words[:80])
+    image.SetMetaData("ITK_FileNotes", words[:79])
     return image
 
 
