@@ -14,9 +14,12 @@ from quorum.errors import InputError
 from quorum.locks import record_owner
 from quorum.settings import (
     claim_results,
+    experiment_diff,
+    experiment_names,
     experiment_settings,
     fill_in_path,
     refuse_other_results,
+    seeds_of,
     source_settings,
     type_config,
     validate_config,
@@ -28,6 +31,8 @@ try:
     refuse_other_results(config)
     SOURCE = source_settings(config)
     MARKS = annotation_settings(config)
+    # A sweep stands for its points from here on.
+    config["experiments"] = experiment_names(config)
 except InputError as error:
     # One sentence; an exception would be shown with the place in this file that raised it.
     sys.exit(f"error: {error}")
@@ -160,12 +165,35 @@ def all_shards(pattern):
 
 def all_runs(pattern):
     """One path an experiment, fold and seed."""
-    return expand(
-        pattern,
-        experiment=config["experiments"],
-        fold=config["run_folds"],
-        seed=config["seeds"],
-    )
+    return [path for experiment in config["experiments"] for path in runs_of(pattern, experiment)]
+
+
+def runs_of(pattern, experiment):
+    """One path a fold and seed of an experiment."""
+    folds, seeds = config["run_folds"], seeds_of(config, experiment)
+    return expand(pattern, experiment=experiment, fold=folds, seed=seeds)
+
+
+def network_runs(pattern):
+    """One path a network's experiment, fold and seed; none of baselines."""
+    methods = {name: experiment_settings(config, name)["method"] for name in config["experiments"]}
+    return [
+        path
+        for experiment in config["experiments"]
+        if methods[experiment] == "network"
+        for path in runs_of(pattern, experiment)
+    ]
+
+
+def member_models(wildcards):
+    """The models of all folds and seeds of an experiment: the members of its ensemble."""
+    pattern = "<results>/train_model/{experiment}/fold{fold}_seed{seed}/model.pt"
+    return runs_of(pattern, wildcards.experiment)
+
+
+def diff_json(wildcards):
+    """What sets an experiment apart from the block train_model, as JSON."""
+    return json.dumps(experiment_diff(wildcards.experiment), sort_keys=True)
 
 
 def frozen_plan(wildcards):
@@ -187,6 +215,11 @@ def settings_json(wildcards):
     return json.dumps(experiment_settings(config, wildcards.experiment), sort_keys=True)
 
 
+def catalogue():
+    """Every experiment's file."""
+    return sorted(Path(workflow.basedir, "config", "experiments").glob("*.yaml"))
+
+
 def position_slices(wildcards):
     """The extent of every series, where the experiment's inputs hold the crop's place in it."""
     settings = experiment_settings(config, wildcards.experiment)
@@ -201,6 +234,13 @@ def run_code(script):
         return code_digest(script, f"quorum.networks.{settings['network']['name']}")
 
     return digest
+
+
+def networks_code():
+    """The digest of all networks together."""
+    folder = Path(workflow.basedir, "scripts", "quorum", "networks")
+    names = sorted(path.stem for path in folder.glob("*.py"))
+    return code_digest("compare_networks", *(f"quorum.networks.{name}" for name in names))
 
 
 def grows(amount):
