@@ -17,8 +17,11 @@ from quorum.errors import InputError
 LOG = logging.getLogger("quorum")
 PROFILE = "workflow/profiles/slurm/config.yaml"
 COMMANDS = ("sbatch", "srun", "sinfo", "squeue", "scancel")
+# Jobs' states are asked for at least every 180 s (the executor's longest pause), and some more.
+MIN_JOB_AGE_S = 200
 # How long the look through a node's eyes waits for a free node [s].
 PROBE_WAIT_S = 20
+PROBE_NAME = "quorum_probe"
 GPU = re.compile(r"\bgpu(?::[^:(,]*[^:(,\d][^:(,]*)?:(\d+)")
 
 
@@ -60,6 +63,7 @@ def refuse_bad_cluster(workflow, results: str):
         return
     refuse_missing_commands()
     refuse_left_jobs(ask_slurm("squeue", "-h", "--me", "-o", "%i|%Z"), Path.cwd())
+    refuse_blind_status(workflow.executor_settings.status_command)
     nodes = parse_nodes(ask_slurm("sinfo", "-h", "-N", "-o", "%P|%c|%m|%G|%l"))
     jobs = [job for job in workflow.dag.needrun_jobs() if not workflow.is_local(job.rule)]
     for request in sorted(set(requests_of(jobs)), key=lambda request: request.rule):
@@ -99,6 +103,35 @@ def ask_slurm(*words: str) -> str:
             "ask the site whether it is down, or try again later",
         )
     return done.stdout
+
+
+def refuse_blind_status(command: str):
+    """Raise an InputError when the end of a job would never be seen.
+
+    Parameters
+    ----------
+    command : str
+        `sacct`, which needs accounting, or `squeue`, which forgets ended jobs after MinJobAge.
+    """
+    if command == "sacct":
+        words = ["sacct", "-n", "-X", "--starttime", "now"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise InputError(
+                f"the cluster keeps no accounts of its jobs (sacct: {reason})",
+                "a way to see that a job has ended",
+                f"take `slurm-status-command: squeue` and `slurm-no-account: true` in {PROFILE}",
+            )
+        return
+    config = ask_slurm("scontrol", "show", "config")
+    age = re.search(r"^MinJobAge\s*=\s*(\d+)", config, re.M)
+    if age and int(age[1]) < MIN_JOB_AGE_S:
+        raise InputError(
+            f"SLURM forgets a job {age[1]} s after its end, and squeue shows no end after that",
+            f"MinJobAge of at least {MIN_JOB_AGE_S} s, or accounting",
+            f"take sacct in {PROFILE}, or ask the site for a longer MinJobAge",
+        )
 
 
 def refuse_left_jobs(text: str, folder: Path):
@@ -223,7 +256,8 @@ def refuse_unseen_folder(results: str, resources):
     folder = Path(results).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     flags = {"slurm_partition": "-p", "slurm_account": "-A", "qos": "-q"}
-    words = ["srun", "-N1", "-n1", "--mem=50", "--time=1", f"--immediate={PROBE_WAIT_S}"]
+    words = ["srun", "-J", PROBE_NAME, "-N1", "-n1", "--mem=50", "--time=1"]
+    words += [f"--immediate={PROBE_WAIT_S}"]
     words += [part for key, flag in flags.items() for part in probe_flag(resources, key, flag)]
     look = 'for folder; do test -d "$folder" || { echo "unseen:$folder"; exit; }; done; echo seen'
     words += ["-D", "/", "sh", "-c", look, "sh", str(Path.cwd()), str(folder)]

@@ -1,5 +1,7 @@
 """A real SLURM on this machine, for tests: munge, slurmctld and one slurmd a node, on loopback.
 
+With accounting also slurmdbd on a MariaDB of its own, both in the cluster's folder.
+
 Nodes are several slurmd of one machine (`NodeName=n1 NodeHostname=<host> Port=...`), which needs
 Debian's `--enable-multiple-slurmd` build; with one node nothing special is needed. A GPU is
 declared for scheduling only (`File=/dev/null`). The configuration is also linked at SLURM's own
@@ -16,8 +18,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
+from quorum.cluster import PROBE_NAME
+
 DEFAULT_CONF = Path("/etc/slurm/slurm.conf")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "sinfo", "scontrol")
+DATABASE_PROGRAMS = (*PROGRAMS, "slurmdbd", "sacct", "mariadbd", "mariadb-install-db")
 CPUS, MEMORY_MB = 2, 8000
 MARK = "quorum_slurm"  # in the name of each test cluster's folder
 
@@ -28,7 +35,7 @@ SlurmUser=root
 SlurmctldPort={ctld_port}
 SlurmdPort={slurmd_port}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
@@ -43,7 +50,6 @@ SelectTypeParameters=CR_Core_Memory
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=2
 JobAcctGatherParams=OverMemoryKill
-AccountingStorageType={accounting}
 {accounting_lines}
 ReturnToService=2
 SlurmctldTimeout=10
@@ -57,14 +63,38 @@ NodeName={nodes} NodeHostname={host} NodeAddr=127.0.0.1 {ports} CPUs={cpus} Real
 Gres=gpu:1 State=UNKNOWN
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 """
+WITHOUT_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
+WITH_ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}"""
+DATABASE_CONF = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={dbd_port}
+SlurmUser=root
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={sql_port}
+StorageUser=root
+StorageLoc=slurm_acct_db
+"""
+ACCOUNT = "science"
 
 
-def missing_reason() -> str:
+def missing_reason(programs: tuple = PROGRAMS) -> str:
     """Return why no cluster can be started here, or an empty text when it can."""
     if os.geteuid() != 0:
         return "a test cluster needs root"
-    lacking = [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
+    lacking = [name for name in programs if shutil.which(name, path=search_path()) is None]
     if lacking:
         return f"not installed: {', '.join(lacking)}"
     if DEFAULT_CONF.exists() and not is_ours():
@@ -85,12 +115,12 @@ def search_path() -> str:
 class Cluster:
     """A running cluster in its own folder; use `start_cluster`."""
 
-    def __init__(self, folder: Path, num_nodes: int = 1, accounting: str = ""):
+    def __init__(self, folder: Path, num_nodes: int = 1, has_accounting: bool = False):
         self.folder, self.num_nodes = Path(folder), num_nodes
         self.host = socket.gethostname().split(".")[0]
         self.processes: dict[str, subprocess.Popen] = {}
         self.ctld_port, self.slurmd_port = free_port(), free_port()
-        self.accounting = accounting
+        self.dbd_port = free_port() if has_accounting else None
         self.environment = {
             **os.environ,
             "SLURM_CONF": str(self.folder / "slurm.conf"),
@@ -114,8 +144,9 @@ class Cluster:
             folder=self.folder,
             ctld_port=self.ctld_port,
             slurmd_port=self.slurmd_port,
-            accounting=self.accounting or "accounting_storage/none",
-            accounting_lines="AccountingStorageHost=127.0.0.1" if self.accounting else "",
+            accounting_lines=WITH_ACCOUNTING.format(port=self.dbd_port)
+            if self.dbd_port
+            else WITHOUT_ACCOUNTING,
             nodes="node1" if self.num_nodes == 1 else f"node[1-{self.num_nodes}]",
             ports=ports,
             cpus=CPUS,
@@ -159,19 +190,63 @@ class Cluster:
         self.spawn("munged", *words)
         wait_for(lambda: (folder / "socket").exists(), 20, "munge did not start")
 
+    def start_database(self):
+        """Start MariaDB and slurmdbd, and tell them of the cluster, an account and its user."""
+        data, sql_port = self.folder / "mariadb", free_port()
+        words = ["--no-defaults", "--user=root", f"--datadir={data}"]
+        self.run("mariadb-install-db", *words, "--skip-test-db", timeout_s=120)
+        words += [f"--port={sql_port}", "--bind-address=127.0.0.1", "--skip-grant-tables"]
+        words += [f"--socket={data}/socket", f"--pid-file={data}/pid"]
+        self.spawn("mariadbd", "mariadbd", *words)
+        wait_for((data / "socket").exists, 60, f"MariaDB did not start; see {self.folder}")
+        conf = self.folder / "slurmdbd.conf"
+        conf.write_text(
+            DATABASE_CONF.format(
+                folder=self.folder, host=self.host, dbd_port=self.dbd_port, sql_port=sql_port
+            )
+        )
+        conf.chmod(0o600)
+        self.spawn("slurmdbd", "slurmdbd", "-D")
+
+        def has_answered():
+            words = ("sacctmgr", "-i", "add", "cluster", "quorumtest")
+            return self.run(*words, check=False).returncode == 0
+
+        wait_for(has_answered, 60, f"slurmdbd did not start; see {self.folder}")
+        self.run("sacctmgr", "-i", "add", "account", ACCOUNT)
+        self.run("sacctmgr", "-i", "add", "user", "root", f"account={ACCOUNT}")
+
     def start_controller(self):
         """Start slurmctld."""
         self.spawn("slurmctld", "slurmctld", "-D", "-i")
 
-    def start_node(self, node: str):
-        """Start one slurmd."""
-        self.spawn(node, "slurmd", "-D", "-N", node)
+    def start_node(self, node: str, hidden: Path | None = None):
+        """Start one slurmd; the folder `hidden` is empty for it and its jobs."""
+        words = ["slurmd", "-D", "-N", node]
+        if hidden:
+            script = 'mount -t tmpfs none "$0" && exec "$@"'
+            words = ["unshare", "--mount", "sh", "-c", script, str(hidden), *words]
+        self.spawn(node, *words)
+
+    def crash_node(self, node: str):
+        """End a node's slurmd and all that its jobs do, as when its power goes."""
+        ids = self.run("squeue", "-h", "-w", node, "-o", "%A").stdout.split()
+        self.kill(node)
+        for process in psutil.process_iter():
+            # A process may end while it is looked at.
+            with contextlib.suppress(psutil.Error):
+                title = " ".join(process.cmdline())
+                if title.startswith(tuple(f"slurmstepd: [{job}." for job in ids)):
+                    for child in (*process.children(recursive=True), process):
+                        child.kill()
 
     def start(self):
         """Start everything; return when all nodes are idle."""
         self.write_files()
         self.link_files()
         self.start_munge()
+        if self.dbd_port:
+            self.start_database()
         self.start_controller()
         for node in self.nodes:
             self.start_node(node)
@@ -195,15 +270,26 @@ class Cluster:
         )
 
     def jobs(self) -> list[list[str]]:
-        """Return id, name, state and partition of every job that squeue shows."""
-        lines = self.run("squeue", "-h", "-o", "%i|%j|%T|%P").stdout.splitlines()
-        return [line.split("|") for line in lines]
+        """Return id, name, state and partition of every job of a run that squeue shows."""
+        lines = self.run("squeue", "-h", "--states=all", "-o", "%i|%j|%T|%P").stdout.splitlines()
+        rows = [line.split("|") for line in lines]
+        return [row for row in rows if row[1] != PROBE_NAME]
+
+    def log_of(self, node: str) -> str:
+        """Return what the slurmd of a node has logged."""
+        return (self.folder / f"slurmd.{node}.log").read_text()
 
     def kill(self, name: str):
         """End one daemon and what it started, with SIGKILL."""
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def end(self, name: str):
+        """End one daemon as a site does that restarts it."""
+        process = self.processes.pop(name)
+        process.terminate()
         process.wait()
 
     def stop(self):
@@ -234,9 +320,9 @@ def wait_for(condition, timeout_s: float, what: str):
 
 
 @contextlib.contextmanager
-def start_cluster(folder: Path, num_nodes: int = 1, accounting: str = ""):
+def start_cluster(folder: Path, num_nodes: int = 1, has_accounting: bool = False):
     """Run a cluster while the block runs; another one of this machine is waited for."""
-    cluster = Cluster(folder, num_nodes, accounting)
+    cluster = Cluster(folder, num_nodes, has_accounting)
     with open("/var/lock/quorum_slurm", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:

@@ -119,3 +119,26 @@ def test_a_cluster_that_does_not_answer_is_refused(monkeypatch, tmp_path):
     workflow = types.SimpleNamespace(executor_plugin=types.SimpleNamespace(name="slurm"))
     with pytest.raises(InputError, match="does not answer to squeue \\(Unable to contact\\)"):
         cluster.refuse_bad_cluster(workflow, "results")
+
+
+def stand_in(folder, monkeypatch, **scripts):
+    """Put commands of SLURM into `folder`, each a line of shell, and nothing else on PATH."""
+    for name, line in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_a_cluster_without_accounting_is_refused_where_sacct_is_to_be_asked(monkeypatch, tmp_path):
+    refusal = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
+    stand_in(tmp_path, monkeypatch, sacct=refusal, scontrol="echo 'MinJobAge = 300 sec'")
+    with pytest.raises(InputError, match="storage is disabled.*slurm-status-command: squeue"):
+        cluster.refuse_blind_status("sacct")
+    cluster.refuse_blind_status("squeue")
+
+
+def test_a_controller_that_forgets_ended_jobs_is_refused(monkeypatch, tmp_path):
+    stand_in(tmp_path, monkeypatch, sacct="exit 0", scontrol="echo 'MinJobAge  = 60 sec'")
+    with pytest.raises(InputError, match="SLURM forgets a job 60 s after its end"):
+        cluster.refuse_blind_status("squeue")
+    cluster.refuse_blind_status("sacct")
