@@ -132,7 +132,7 @@ def stand_in(folder, monkeypatch, **scripts):
 def test_a_cluster_without_accounting_is_refused_where_sacct_is_to_be_asked(monkeypatch, tmp_path):
     refusal = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
     stand_in(tmp_path, monkeypatch, sacct=refusal, scontrol="echo 'MinJobAge = 300 sec'")
-    with pytest.raises(InputError, match="storage is disabled.*slurm-status-command: squeue"):
+    with pytest.raises(InputError, match=r"storage is disabled.*slurm-status-command: squeue"):
         cluster.refuse_blind_status("sacct")
     cluster.refuse_blind_status("squeue")
 
