@@ -12,6 +12,7 @@ from quorum.cluster import gpus_of, refuse_bad_cluster
 from quorum.code import code_digest
 from quorum.errors import InputError
 from quorum.locks import record_owner
+from quorum.published_rows import nearest_experiments
 from quorum.settings import (
     claim_results,
     experiment_diff,
@@ -48,6 +49,8 @@ os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 
 # Seconds each: a cluster's head node runs them.
 localrules:
+    all,
+    reproduce_papers,
     list_series,
     list_dataset,
     read_annotations,
@@ -69,6 +72,7 @@ localrules:
     freeze_plan,
     compare_experiments,
     compare_with_readers,
+    compare_papers,
 
 
 def whole_path(path):
@@ -114,6 +118,12 @@ def reader_tables():
         "count_nodules/four_readers.csv",
     ]
     return [f"<results>/{table}" for table in tables + (of_xml if MARKS["xml"] else [])]
+
+
+def tables_made():
+    """Tables that no default run makes, where somebody has made them: the report takes them in."""
+    paths = [whole_path("<results>/compare_networks/networks.csv")]
+    return [path for path in paths if Path(path).is_file()]
 
 
 def local_files(wildcards):
@@ -207,6 +217,25 @@ def test_scores():
         return []
     return expand(
         "<results>/score_predictions/{experiment}/ensemble.csv", experiment=config["experiments"]
+    )
+
+
+def published_files():
+    """The published numbers, a file a topic."""
+    topics = ("segmentation", "malignancy", "detection", "counts")
+    return [f"config/published/{topic}.yaml" for topic in topics]
+
+
+def paper_runs(wildcards):
+    """The runs beside papers: the config's own, or for `reproduced` those that papers name."""
+    experiments = config["experiments"]
+    if wildcards.papers == "reproduced":
+        experiments = nearest_experiments(published_files())
+    return expand(
+        "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv",
+        experiment=experiments,
+        fold=config["run_folds"],
+        seed=config["seeds"],
     )
 
 

@@ -1,7 +1,6 @@
 # What a person opens.
 from quorum.report.look import OTHER_PAGES, look_digest
 from quorum.report.niivue import installed_bundle
-from quorum.report.niivue import installed_bundle
 
 
 rule write_report:
@@ -25,8 +24,30 @@ rule write_report:
         summary=rules.compare_experiments.output.summary,
         offsets=rules.compare_experiments.output.offsets,
         tables=reader_tables(),
-        explanations=network_runs("<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.h5"),
-        sanity=network_runs("<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.sanity.csv"),
+        evaluation=[
+            rules.compare_experiments.output.pairs,
+            rules.compare_experiments.output.spread,
+            rules.compare_experiments.output.ranks,
+            rules.compare_experiments.output.bland_altman,
+            rules.compare_experiments.output.calibration,
+            rules.compare_with_readers.output.fifth_reader,
+            rules.compare_with_readers.output.by_group,
+            rules.compare_with_readers.output.nodules,
+            rules.compare_with_readers.output.looks,
+            "<results>/list_runs/runs.csv",
+            "<results>/describe_splits/table1.csv",
+            "<results>/describe_splits/performance.csv",
+        ],
+        nodule_scores=all_runs(
+            "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.nodules.csv"
+        ),
+        made=tables_made(),
+        explanations=network_runs(
+            "<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.h5"
+        ),
+        sanity=network_runs(
+            "<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.sanity.csv"
+        ),
         datasets=local("config/datasets.yaml"),
         published=local(
             expand(
@@ -58,7 +79,6 @@ rule write_report:
             sort_keys=True,
         ),
         benchmarks=whole_path("<benchmarks>"),
-        viewer=installed_bundle(),
     shell:
         "python scripts/write_report.py"
         " --series {input.series}"
@@ -78,14 +98,13 @@ rule write_report:
         " --scores {input.scores}"
         " --summary {input.summary}"
         " --offsets {input.offsets}"
-        " --tables {input.tables} {input.sanity}"
+        " --tables {input.tables} {input.evaluation} {input.nodule_scores} {input.made} {input.sanity}"
         " --explanations {input.explanations}"
         " --viewer {params.viewer}"
         " --max-viewer-nodules {params.max_viewer_nodules}"
         " --published {input.published}"
         " --datasets {input.datasets}"
         " --benchmarks {params.benchmarks}"
-        " --viewer {params.viewer}"
         " --settings {params.settings:q}"
         " --out-page {output.page}"
         " --out-assets {output.assets}"
