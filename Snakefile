@@ -15,6 +15,7 @@ include: "workflow/rules/download.smk"
 include: "workflow/rules/series.smk"
 include: "workflow/rules/cubes.smk"
 include: "workflow/rules/models.smk"
+include: "workflow/rules/networks.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/explanations.smk"
 include: "workflow/rules/report.smk"
@@ -42,6 +43,12 @@ rule all:
         "<results>/describe_splits/table1.csv",
 
 
+rule reproduce_papers:
+    input:
+        "<results>/compare_papers/reproduced.csv",
+        "<results>/compare_with_readers/fifth_reader.csv",
+
+
 wildcard_constraints:
     shard=r"shard\d{2}",
     dataset=r"[a-z0-9_]+",
@@ -49,8 +56,3 @@ wildcard_constraints:
     experiment=r"[a-z0-9_]+(~[a-z0-9_]+=[A-Za-z0-9.+_-]+)*",
     fold=r"\d+",
     seed=r"\d+",
-    run=r"fold\d+_seed\d+|ensemble",
-
-
-localrules:
-    all,

@@ -40,6 +40,8 @@ rule score_predictions:
         scores="<results>/score_predictions/{experiment}/{run}.csv",
         nodules="<results>/score_predictions/{experiment}/{run}.nodules.csv",
         calibration="<results>/score_predictions/{experiment}/{run}.calibration.csv",
+    wildcard_constraints:
+        run=r"fold\d+_seed\d+|ensemble",
     log:
         "<logs>/score_predictions/{experiment}/{run}.log",
     benchmark:
@@ -158,4 +160,41 @@ rule compare_with_readers:
         " --out-by-group {output.by_group}"
         " --out-nodules {output.nodules}"
         " --out-looks {output.looks}"
+        " > {log} 2>&1"
+
+
+rule compare_papers:
+    """Each published number beside our run of the nearest protocol, differences spelled out."""
+    input:
+        published=local(published_files()),
+        scores=paper_runs,
+        splits=rules.split_patients.output.splits,
+    output:
+        papers="<results>/compare_papers/{papers}.csv",
+    wildcard_constraints:
+        papers="papers|reproduced",
+    log:
+        "<logs>/compare_papers/{papers}.log",
+    benchmark:
+        "<benchmarks>/compare_papers/{papers}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=code_digest("compare_papers"),
+        consensus=config["consensus"],
+        resamples=config["compare_experiments"]["bootstrap_resamples"],
+        seed=config["compare_experiments"]["seed"],
+    shell:
+        "python scripts/compare_papers.py"
+        " --published {input.published}"
+        " --scores {input.scores}"
+        " --splits {input.splits}"
+        " --consensus {params.consensus}"
+        " --resamples {params.resamples}"
+        " --seed {params.seed}"
+        " --out-papers {output.papers}"
         " > {log} 2>&1"
