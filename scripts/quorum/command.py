@@ -4,6 +4,7 @@ import argparse
 import importlib.metadata
 import json
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -91,7 +92,7 @@ def provenance(script: str, args: argparse.Namespace) -> dict:
         if name.startswith("out"):
             continue
         values = value if isinstance(value, list) else [value]
-        files = [Path(v) for v in values if isinstance(v, str | Path) and Path(v).is_file()]
+        files = [Path(v) for v in values if isinstance(v, str | Path) and os.path.isfile(v)]
         for path, short in zip(files, short_names(files), strict=True):
             if path.stat().st_size <= MAX_DIGEST_BYTES:
                 inputs[f"{name}:{short}"] = sha256_file(path)

@@ -37,4 +37,4 @@ def test_crops_that_cannot_be_halved():
 
 def test_the_default_has_the_stated_number_of_parameters():
     network = build_network({"name": "unet3d"}, 1, 1)
-    assert sum(p.numel() for p in network.parameters()) == 301870
+    assert sum(p.numel() for p in network.parameters()) == 297122

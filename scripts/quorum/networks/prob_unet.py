@@ -32,7 +32,8 @@ def build(network: dict, num_inputs: int, num_outputs: int):
 
     from quorum.network_parts.convolution import ResidualBlock, double_conv, resize_like
 
-    # Bounds of a logarithm of a standard deviation, so that no draw overflows.
+    # Bounds of a logarithm of a standard deviation, so that no draw overflows; torch's own check of
+    # each value would wait for a GPU.
     lowest, highest = -7.0, 3.0
 
     class Gaussian(nn.Module):
@@ -48,7 +49,8 @@ def build(network: dict, num_inputs: int, num_outputs: int):
 
         def forward(self, image):
             mean, spread = self.head(self.encoder(image).mean((2, 3, 4))).chunk(2, dim=1)
-            return Independent(Normal(mean, spread.clamp(lowest, highest).exp()), 1)
+            normal = Normal(mean, spread.clamp(lowest, highest).exp(), validate_args=False)
+            return Independent(normal, 1, validate_args=False)
 
     class UNet(nn.Module):
         """A residual encoder and a decoder; features at full resolution."""
