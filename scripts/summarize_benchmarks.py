@@ -1,11 +1,12 @@
-"""Turn the benchmark files of a run into time and memory per rule, experiment and item.
+"""Turn the benchmark files of runs into time and memory per rule, experiment and item.
 
 Reads
-    results folder: benchmarks/<rule>/**.tsv (Snakemake's), plan_shards/shards.csv,
-    split_patients/splits.csv and train_model/**/record.json, for the number of items.
+    results folders: benchmarks/<rule>/**.tsv (Snakemake's), plan_shards/shards.csv,
+    split_patients/splits.csv and train_model/**/record.json, for the number of items;
+    check_series/*.csv for the kind of images.
 
 Writes
-    out-costs  CSV, schema costs: one row a rule and experiment.
+    out-costs  CSV, schema costs: one row a rule, experiment and kind of images.
 
 Method
     Time an item is the sum over the jobs, divided by the sum of their items: CPU seconds (all
@@ -73,19 +74,30 @@ def count_items(results: Path, job: dict) -> int:
     return max(1, int(plan.loc[job["job"], column]))
 
 
+def read_kind(results: Path) -> str:
+    """Return the kind of a run's images, such as `phantom`; `none` where there are none."""
+    for path in sorted((results / "check_series").glob("shard??.csv")):
+        kinds = pd.read_csv(path, usecols=["data_kind"])["data_kind"]
+        if len(kinds):
+            return str(kinds.iloc[0])
+    return "none"
+
+
 def summarize(jobs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a rule and experiment; `jobs` has a column num_items.
+    """Return one row a rule, experiment and kind; `jobs` has columns num_items and data_kind.
 
     The baselines have no steps: their item is the job.
     """
     rows = []
-    for (rule, experiment), group in jobs.groupby(["rule", "experiment"], sort=True):
+    keys = ["rule", "experiment", "data_kind"]
+    for (rule, experiment, data_kind), group in jobs.groupby(keys, sort=True):
         num_items = int(group["num_items"].sum())
         is_fitted = rule == "train_model" and num_items == len(group)
         rows.append(
             {
                 "rule": rule,
                 "experiment": experiment,
+                "data_kind": data_kind,
                 "item": "job" if is_fitted else ITEMS.get(rule, "job"),
                 "num_jobs": len(group),
                 "num_items": num_items,
@@ -101,11 +113,15 @@ def summarize(jobs: pd.DataFrame) -> pd.DataFrame:
 def main(argv=None):
     """Read the benchmarks, count the items, write and print the table."""
     parser = make_parser(__doc__)
-    parser.add_argument("--results", type=Path, required=True, help="results folder of a run")
+    parser.add_argument("--results", type=Path, nargs="+", required=True, help="of one run each")
     parser.add_argument("--out-costs", type=Path, required=True, help="costs.csv to write")
     args = parser.parse_args(argv)
-    jobs = job_rows(args.results)
-    jobs["num_items"] = [count_items(args.results, job) for job in jobs.to_dict("records")]
+    runs = []
+    for results in args.results:
+        run = job_rows(results).assign(data_kind=read_kind(results))
+        run["num_items"] = [count_items(results, job) for job in run.to_dict("records")]
+        runs.append(run)
+    jobs = pd.concat(runs)
     costs = summarize(jobs)
     write_table(costs, args.out_costs, "costs", provenance(__file__, args))
     LOG.info("%d benchmarks of %d rules", len(jobs), costs["rule"].nunique())

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plan_run import items_per_job, job_seconds, read_local_rules
+from plan_run import costs_of_work, items_per_job, job_seconds, read_local_rules
 
 from quorum.schedule import START_S, count_jobs, read_config, simulate, submitted, work_of_step
-from quorum.settings import ROOT
+from quorum.settings import ROOT, experiment_settings
 
 TABLE = """\
 Building DAG of jobs...
@@ -71,10 +71,19 @@ def test_a_step_costs_in_proportion_to_its_multiplications():
     assert work_of_step(wide) == 4 * work_of_step(base)
 
 
+def test_a_run_like_the_measured_one_costs_what_that_one_did():
+    config = read_config([])
+    config["experiments"] = ["unet3d"]
+    row = {"rule": "train_model", "item": "step", "data_kind": "phantom", "cpu_s_per_item": 0.3}
+    costs, items = costs_of_work(pd.DataFrame([row])), items_per_job(config)
+    steps = experiment_settings(config, "unet3d")["max_steps"]
+    assert job_seconds("train_model", costs, items) == pytest.approx(0.3 * steps)
+
+
 def test_items_of_the_whole_collection(tmp_path):
     config = read_config(["--configfile", str(ROOT / "config" / "lidc.yaml")])
     config["pathvars"]["results"] = str(tmp_path)
-    items = items_per_job(config, COUNTS, config["train_model"])
+    items = items_per_job(config)
     assert items["extract_cubes"] * 32 == 897
     assert items["predict_cubes"] * 5 == 897
 

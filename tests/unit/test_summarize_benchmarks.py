@@ -22,7 +22,7 @@ def test_time_is_by_item_and_memory_the_largest(tmp_path):
     write(folder / "shard01.tsv", wall_s=20, memory=500, cpu_s=12)
     jobs = job_rows(tmp_path)
     jobs["num_items"] = [2, 4]
-    row = summarize(jobs).iloc[0]
+    row = summarize(jobs.assign(data_kind="phantom")).iloc[0]
     assert row["item"] == "nodule"
     assert (row["cpu_s_per_item"], row["wall_s_per_item"]) == (3.0, 5.0)
     assert (row["max_wall_s"], row["max_memory_mb"]) == (20, 500)
@@ -47,9 +47,24 @@ def test_the_command_line_writes_the_table(tmp_path, capsys):
     assert costs.loc["unet3d", "item"] == "step"
     assert costs.loc["unet3d", "cpu_s_per_item"] == 2.0
     assert costs.loc["ball", "item"] == "job"
+    assert set(costs["data_kind"]) == {"none"}
     assert "unet3d" in capsys.readouterr().out
 
 
 def test_without_benchmarks_one_sentence_says_so(tmp_path):
     with pytest.raises(InputError, match="no benchmark lies below"):
         job_rows(tmp_path)
+
+
+def test_runs_of_different_images_are_kept_apart(tmp_path):
+    for kind, memory in (("phantom", 400), ("cut_out", 200)):
+        run = tmp_path / kind
+        write(run / "benchmarks" / "check_cubes" / "a.tsv", wall_s=1, memory=memory, cpu_s=1)
+        (run / "check_series").mkdir()
+        (run / "check_series" / "shard00.csv").write_text("series_uid,data_kind\n")
+        (run / "check_series" / "shard01.csv").write_text(f"series_uid,data_kind\n1,{kind}\n")
+    folders = [str(tmp_path / kind) for kind in ("phantom", "cut_out")]
+    summarize_benchmarks.main(["--results", *folders, "--out-costs", str(tmp_path / "costs.csv")])
+    costs = read_table(tmp_path / "costs.csv", "costs").set_index("data_kind")
+    assert costs.loc["phantom", "max_memory_mb"] == 400
+    assert costs.loc["cut_out", "max_memory_mb"] == 200
