@@ -78,7 +78,8 @@ def read_plan(path) -> dict:
             "a YAML file with name, settings and consensus",
             "make it with the rule plan_experiment",
         )
-    return make_plan(plan["name"], plan["settings"], plan["consensus"])
+    made = make_plan(plan["name"], plan["settings"], plan["consensus"])
+    return {**made, "diff": plan.get("diff", {})}
 
 
 def run_parts(fold: int, num_folds: int) -> dict:

@@ -18,6 +18,7 @@ from quorum.closed_schema import (
 )
 from quorum.errors import InputError
 from quorum.files import write_whole
+from quorum.sweeps import OWN_KEYS, sweep_points
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "config" / "experiments"
@@ -47,17 +48,11 @@ def validate_config(config: dict):
 
     schema = load_yaml(SCHEMAS / "config.schema.yaml")
     check_against(config, schema, "the configuration")
-    known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
-    for name in config["experiments"]:
-        if name not in known:
-            raise InputError(
-                f"the experiment {name!r} is not in config/experiments",
-                nearest_phrase(name, known),
-                f"correct it, or write config/experiments/{name}.yaml",
-            )
+    for name in experiment_names(config):
         settings = experiment_settings(config, name)
         schema_of_block = schema["properties"]["train_model"]
         check_against(settings, schema_of_block, f"config/experiments/{name}.yaml")
+        seeds_of(config, name)
         if settings["method"] == "network":
             complete_network(settings["network"])
     check_together(config)
@@ -90,7 +85,7 @@ def check_together(config: dict):
                 "a lower bound that is not above the upper one",
                 "correct one of the two",
             )
-    for name in config["experiments"]:
+    for name in experiment_names(config):
         crop = experiment_settings(config, name)["crop_vox"]
         cube = config["extract_cubes"]["shape_vox"]
         if any(inner > outer for inner, outer in zip(crop, cube, strict=True)):
@@ -101,13 +96,78 @@ def check_together(config: dict):
             )
 
 
+def read_experiment(name: str) -> dict:
+    """Return what `config/experiments/<name>.yaml` holds; of a sweep's point, the sweep's file.
+
+    Raises
+    ------
+    InputError
+        When there is no such file, with the nearest name.
+    """
+    stem = name.partition("~")[0]
+    known = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    if stem not in known:
+        raise InputError(
+            f"the experiment {name!r} is not in config/experiments",
+            nearest_phrase(stem, known),
+            f"correct it, or write config/experiments/{stem}.yaml",
+        )
+    return load_yaml(EXPERIMENTS / f"{stem}.yaml") or {}
+
+
+def experiment_names(config: dict) -> list:
+    """Return the experiments that the configuration names, a sweep as its points."""
+    names = []
+    for name in config["experiments"]:
+        content = read_experiment(name)
+        names += [name] if "~" in name else sweep_points(name, content)
+    return list(dict.fromkeys(names))
+
+
+def seeds_of(config: dict, name: str) -> list:
+    """Return the seeds of an experiment: its own, or the configuration's.
+
+    Raises
+    ------
+    InputError
+        When its own are no list of whole numbers.
+    """
+    content = read_experiment(name)
+    if "seeds" not in content:
+        return config["seeds"]
+    schema = load_yaml(SCHEMAS / "config.schema.yaml")["properties"]["seeds"]
+    origin = f"config/experiments/{name.partition('~')[0]}.yaml, seeds,"
+    check_against(content["seeds"], schema, origin)
+    return content["seeds"]
+
+
+def experiment_diff(name: str) -> dict:
+    """Return how an experiment differs from the block `train_model`: its file, and its point.
+
+    Raises
+    ------
+    InputError
+        When the sweep has no such point, with the nearest name.
+    """
+    content, stem = read_experiment(name), name.partition("~")[0]
+    points = sweep_points(stem, content)
+    # Without a point, a sweep's name stands for what all its points share.
+    if name not in points and name != stem:
+        raise InputError(
+            f"the experiment {name!r} is no point of config/experiments/{stem}.yaml",
+            nearest_phrase(name, sorted(points)),
+            "correct it, or name the sweep for all its points",
+        )
+    return merge({k: v for k, v in content.items() if k not in OWN_KEYS}, points.get(name, {}))
+
+
 def experiment_settings(config: dict, name: str) -> dict:
-    """Return the block `train_model` with the diff of `config/experiments/<name>.yaml`.
+    """Return the block `train_model` with the experiment's diff laid over it.
 
     The keys of `network` belong to the network that is named: where the experiment names another
     one, none of the base's are taken over.
     """
-    base, diff = config["train_model"], load_yaml(EXPERIMENTS / f"{name}.yaml") or {}
+    base, diff = config["train_model"], experiment_diff(name)
     other = diff.get("network", {}).get("name", base["network"].get("name"))
     if other != base["network"].get("name"):
         base = {**base, "network": {}}

@@ -15,9 +15,10 @@ from quorum.plans import check_cube, make_plan, read_plan, run_parts
 def test_the_plan_holds_the_settings_whole_and_reads_back(tmp_path):
     out, settings = tmp_path / "plan.yaml", tiny_settings()
     flags = ["--experiment", "tiny", "--settings", json.dumps(settings), "--consensus", "0.75"]
-    main([*flags, "--out-plan", str(out)])
+    main([*flags, "--diff", '{"batch_size": 2}', "--out-plan", str(out)])
     assert yaml.safe_load(out.read_text()) == read_plan(out)
-    assert read_plan(out) == {"name": "tiny", "consensus": 0.75, "settings": settings}
+    expected = {"name": "tiny", "consensus": 0.75, "settings": settings}
+    assert read_plan(out) == {**expected, "diff": {"batch_size": 2}}
 
 
 def test_every_experiment_of_the_repository_has_a_plan(root):

@@ -224,3 +224,65 @@ def test_values_of_a_file_keep_their_types(root, config, name):
     before = copy.deepcopy(config)
     settings.type_config(config)
     assert config == before
+
+
+def test_a_sweep_stands_for_its_points_and_has_seeds_of_its_own(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "EXPERIMENTS", tmp_path)
+    grid = "sweep: {optimizer.learning_rate: [0.001, 0.00001], losses.dice: [1, 0.5]}\n"
+    (tmp_path / "rates.yaml").write_text(f"{grid}seeds: [3, 4]\nbatch_size: 2\n")
+    (tmp_path / "plain.yaml").write_text("")
+    config["experiments"] = ["plain", "rates"]
+    names = settings.experiment_names(config)
+    assert names == [
+        "plain",
+        "rates~dice=1~learning_rate=0.001",
+        "rates~dice=0.5~learning_rate=0.001",
+        "rates~dice=1~learning_rate=1e-05",
+        "rates~dice=0.5~learning_rate=1e-05",
+    ]
+    settings.validate_config(config)
+    found = settings.experiment_settings(config, names[4])
+    assert (found["optimizer"]["learning_rate"], found["losses"]["dice"]) == (1e-5, 0.5)
+    assert found["batch_size"] == 2
+    assert not {"sweep", "seeds"} & set(found)
+    assert settings.experiment_diff(names[1])["losses"] == {"dice": 1}
+    assert settings.seeds_of(config, names[4]) == [3, 4]
+    assert settings.seeds_of(config, "plain") == config["seeds"]
+    # A point may be named by itself, and what was expanded stays what it is.
+    config["experiments"] = names
+    assert settings.experiment_names(config) == names
+
+
+def test_a_list_of_points_is_taken_as_it_is(config, monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "EXPERIMENTS", tmp_path)
+    points = "[{network: {name: vnet}, batch_size: 2}, {network.name: dynunet}]"
+    (tmp_path / "some.yaml").write_text(f"sweep: {points}\n")
+    config["experiments"] = ["some"]
+    with pytest.raises(InputError, match="which is no name"):
+        settings.experiment_names(config)
+    (tmp_path / "some.yaml").write_text("sweep: [{batch_size: 2}, {network.name: dynunet}]\n")
+    assert settings.experiment_names(config) == ["some~batch_size=2", "some~name=dynunet"]
+    assert settings.experiment_settings(config, "some~name=dynunet")["network"] == {
+        "name": "dynunet"
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "phrase"),
+    [
+        ("sweep: {batch_size: 2}", "bad", "the sweep {'batch_size': 2}"),
+        ("sweep: []", "bad", "the sweep []"),
+        ("sweep: {batch_size: [2, 2]}", "bad", "'bad~batch_size=2' twice"),
+        ("sweep: {batch_sise: [2]}", "bad", "'batch_size', the nearest"),
+        ("sweep: {batch_size: [2]}", "bad~batch_size=3", "'bad~batch_size=2', the nearest"),
+        ("seeds: 3", "bad", "seeds"),
+        ("", "bed~batch_size=3", "'bad', the nearest"),
+    ],
+)
+def test_sweeps_that_cannot_be_run(config, monkeypatch, tmp_path, content, name, phrase):
+    monkeypatch.setattr(settings, "EXPERIMENTS", tmp_path)
+    (tmp_path / "bad.yaml").write_text(content)
+    config["experiments"] = [name]
+    with pytest.raises(InputError) as caught:
+        settings.validate_config(config)
+    assert phrase in str(caught.value)

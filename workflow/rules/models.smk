@@ -18,11 +18,13 @@ rule plan_experiment:
     params:
         code=code_digest("plan_experiment"),
         settings=settings_json,
+        diff=diff_json,
         consensus=config["consensus"],
     shell:
         "python scripts/plan_experiment.py"
         " --experiment {wildcards.experiment}"
         " --settings {params.settings:q}"
+        " --diff {params.diff:q}"
         " --consensus {params.consensus}"
         " --out-plan {output.plan}"
         " > {log} 2>&1"
@@ -40,6 +42,9 @@ rule train_model:
         model="<results>/train_model/{experiment}/fold{fold}_seed{seed}/model.pt",
         history="<results>/train_model/{experiment}/fold{fold}_seed{seed}/history.csv",
         record="<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json",
+        tensorboard=directory(
+            "<results>/train_model/{experiment}/fold{fold}_seed{seed}/tensorboard"
+        ),
     log:
         "<logs>/train_model/{experiment}/fold{fold}_seed{seed}.log",
     benchmark:
@@ -71,12 +76,14 @@ rule train_model:
         " --num-folds {params.num_folds}"
         " --seed {wildcards.seed}"
         " --threads {threads}"
+        " --memory-mb {resources.mem_mb}"
         " --devices {params.devices}"
         " --nodes {params.nodes}"
         " --checkpoints {params.checkpoints}"
         " --out-model {output.model}"
         " --out-history {output.history}"
         " --out-record {output.record}"
+        " --out-tensorboard {output.tensorboard}"
         " 2>&1 | tee {log}"
 
 
@@ -119,4 +126,74 @@ rule predict_cubes:
         " --seed {params.seed}"
         " --threads {threads}"
         " --out-predictions {output.predictions}"
+        " > {log} 2>&1"
+
+
+rule predict_ensemble:
+    """The mean of an experiment's runs on the locked test part, once the analysis plan is frozen."""
+    input:
+        plan=rules.plan_experiment.output.plan,
+        models=member_models,
+        splits=rules.split_patients.output.splits,
+        slices=position_slices,
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+        frozen_plan="<results>/freeze_plan/plan.json",
+    output:
+        predictions="<results>/predict_cubes/{experiment}/ensemble.h5",
+    log:
+        "<logs>/predict_ensemble/{experiment}.log",
+    benchmark:
+        "<benchmarks>/predict_ensemble/{experiment}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 2
+    resources:
+        mem_mb=grows(3000),
+        runtime=grows(120),
+        gpu=0,
+    params:
+        code=run_code("predict_ensemble"),
+        click_offsets_mm=config["predict_cubes"]["click_offsets_mm"],
+        flips=config["predict_cubes"]["flips"],
+        seed=config["predict_cubes"]["seed"],
+    shell:
+        "python scripts/predict_ensemble.py"
+        " --plan {input.plan}"
+        " --models {input.models}"
+        " --splits {input.splits}"
+        " --shards {input.shards}"
+        " --slices {input.slices}"
+        " --frozen-plan {input.frozen_plan}"
+        " --click-offsets-mm {params.click_offsets_mm}"
+        " --flips {params.flips}"
+        " --seed {params.seed}"
+        " --threads {threads}"
+        " --out-predictions {output.predictions}"
+        " > {log} 2>&1"
+
+
+rule list_runs:
+    """All runs side by side: what each was, what it ran on, how it ended; mean and spread."""
+    input:
+        records=all_runs("<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json"),
+    output:
+        runs="<results>/list_runs/runs.csv",
+        spread="<results>/list_runs/spread.csv",
+    log:
+        "<logs>/list_runs/list_runs.log",
+    benchmark:
+        "<benchmarks>/list_runs/list_runs.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=5,
+    params:
+        code=code_digest("list_runs"),
+    shell:
+        "python scripts/list_runs.py"
+        " --records {input.records}"
+        " --out-runs {output.runs}"
+        " --out-spread {output.spread}"
         " > {log} 2>&1"
