@@ -88,7 +88,7 @@ def crop_inputs(cubes, index: int, start, settings: dict):
 
 def explain_nodule(network, fresh, inputs, *, mask, args) -> tuple:
     """Return one nodule's maps by method, those of drawn weights, and the rows of the check."""
-    from quorum.explaining import explain_crop, randomised, similarity
+    from quorum.explaining import explain_crop, occlusion_box, randomised, similarity
 
     options = {"patch_vox": args.patch_vox}
     trained = explain_crop(network, inputs, mask, methods=args.methods, **options)
@@ -98,7 +98,9 @@ def explain_nodule(network, fresh, inputs, *, mask, args) -> tuple:
         other = randomised(network, fresh, share)
         drawn = explain_crop(other, inputs, mask, methods=methods, **options)
         for name, values in drawn.items():
-            alike = similarity(trained[name], values)
+            # Outside of its box occlusion says nothing.
+            part = occlusion_box(mask, args.patch_vox) if name == "occlusion" else ...
+            alike = similarity(trained[name][part], values[part])
             rows.append({"method": name, "randomised_share": share, **alike})
     return trained, drawn, rows
 

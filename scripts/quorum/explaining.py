@@ -108,10 +108,20 @@ def cam(network, inputs, mask) -> np.ndarray | None:
     return seen[0].mean(0).clamp(min=0).numpy()
 
 
+def occlusion_box(mask, patch_vox) -> tuple:
+    """Return the slices (z, y, x) of a mask's box and half a patch around it: what is occluded."""
+    shape, where = np.array(mask.shape), np.argwhere(mask)
+    patch = np.minimum(patch_vox, shape)
+    low = np.maximum(where.min(0) - patch // 2, 0)
+    high = np.minimum(np.maximum(where.max(0) + patch // 2 + 1, low + patch), shape)
+    low = np.minimum(low, high - patch)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
 def occlusion(network, inputs, mask, patch_vox) -> np.ndarray:
     """Return how far the mean logit in a mask falls when a patch around each voxel is flattened.
 
-    Patches lie side by side over the mask's box and half a patch around it; elsewhere the map is 0.
+    Patches lie side by side; outside of `occlusion_box` the map is 0.
 
     Returns
     -------
@@ -119,23 +129,17 @@ def occlusion(network, inputs, mask, patch_vox) -> np.ndarray:
     """
     from monai.visualize import OcclusionSensitivity
 
-    pooled, shape = PooledLogit(network, mask), np.array(mask.shape)
-    patch = np.minimum(patch_vox, shape)
-    where = np.argwhere(mask)
-    low = np.maximum(where.min(0) - patch // 2, 0)
-    high = np.minimum(np.maximum(where.max(0) + patch // 2 + 1, low + patch), shape)
-    low = np.minimum(low, high - patch)
+    pooled, box = PooledLogit(network, mask), occlusion_box(mask, patch_vox)
     explain = OcclusionSensitivity(
-        pooled, mask_size=patch.tolist(), n_batch=OCCLUSION_BATCH, verbose=False,
-        mode="mean_patch", overlap=0.0, activate=False,
+        pooled, mask_size=np.minimum(patch_vox, mask.shape).tolist(), n_batch=OCCLUSION_BATCH,
+        verbose=False, mode="mean_patch", overlap=0.0, activate=False,
     )  # fmt: skip
-    box = [int(v) for pair in zip(low, high, strict=True) for v in pair]
     with torch.no_grad():
         whole = float(pooled(inputs))
-        found = explain(inputs, b_box=box)[0][0, 0].numpy()
+        ends = [end for window in box for end in (window.start, window.stop)]
+        found = explain(inputs, b_box=ends)[0][0, 0].numpy()
     values = np.zeros(mask.shape, np.float32)
-    stop = low + np.array(found.shape)
-    values[tuple(slice(a, b) for a, b in zip(low, stop, strict=True))] = whole - found
+    values[box] = whole - found
     return np.maximum(values, 0)
 
 

@@ -1,5 +1,7 @@
 """Activation maps: known answers on networks made by hand, and the script on a tiny run."""
 
+import shutil
+
 import explain_predictions
 import h5py
 import numpy as np
@@ -16,6 +18,7 @@ from quorum.explaining import (
     explain_crop,
     grad_cam,
     occlusion,
+    occlusion_box,
     plain_head,
     randomised,
     similarity,
@@ -87,11 +90,13 @@ def test_a_network_without_a_plain_head_has_no_class_activation_map():
 
 def test_occlusion_tells_by_how_much_the_logit_falls():
     inputs, mask = spot()
-    # Flattened to its own mean, the whole spot and as much around it on one side: half is left.
     values = occlusion(Looker().eval(), inputs, mask, np.array([4, 4, 4]))
-    with torch.no_grad():
-        most = 1.0  # the mean of the logit over the spot, above that of an empty image
-    assert 0 < values.max() <= most + 1e-5
+    # Patches are 4 voxels wide and begin 3 voxels before the spot, so none hides all of it: the
+    # mean logit over the spot is 1 above the bias, and a patch takes less than that away.
+    assert 0.05 < values.max() < 1.0
+    box = occlusion_box(mask, np.array([4, 4, 4]))
+    assert box == (slice(2, 10), slice(2, 10), slice(6, 14))
+    assert values.sum() == pytest.approx(values[box].sum())
 
 
 def test_a_spot_at_the_edge_is_explained_too():
@@ -183,8 +188,6 @@ def test_the_same_seed_gives_the_same_maps(run):
 
 
 def test_a_network_that_drew_nothing_gives_an_empty_file(run, tmp_path):
-    import shutil
-
     path = shutil.copy(run[2] / "predictions.h5", tmp_path / "empty.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["threshold"] = 2.0
@@ -197,8 +200,6 @@ def test_a_network_that_drew_nothing_gives_an_empty_file(run, tmp_path):
 
 
 def test_predictions_of_another_run_are_refused(run, tmp_path):
-    import shutil
-
     path = shutil.copy(run[2] / "predictions.h5", tmp_path / "other.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["seed"] = 7
