@@ -57,9 +57,9 @@ def wait_for_state(cluster, state: str, timeout_s: float = PATIENCE_S) -> str:
 
 
 def training(max_steps: int) -> tuple:
-    """Return the flags of a training of many short steps, with a checkpoint after each 20."""
+    """Return the flags of a training of many short steps, with a checkpoint after each 10."""
     small = "training_crop_vox: [8, 16, 16], batch_size: 1"
-    rhythm = f"checkpoint_every_steps: 20, validate_every_steps: {max_steps}"
+    rhythm = f"checkpoint_every_steps: 10, validate_every_steps: {max_steps}"
     return ("--config", f"train_model={{max_steps: {max_steps}, {rhythm}, {small}}}")
 
 

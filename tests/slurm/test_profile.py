@@ -10,6 +10,7 @@ from workflow_copy import ROOT, snakemake
 
 from quorum.schedule import count_jobs, submitted
 from quorum.settings import load_yaml
+from quorum.tables import read_table
 
 PROFILES = sorted((ROOT / "workflow" / "profiles").glob("*/config.yaml"))
 COMMON = ROOT / "workflow" / "rules" / "common.smk"
@@ -63,13 +64,44 @@ def test_training_sees_the_gpus_that_its_job_asks_for(project, flags, words):  #
     assert is_spread == ("mpi" in flags[0])
 
 
+def rules_with_resources() -> dict:
+    """Return the text of each rule of the workflow."""
+    pattern = r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^rule|^checkpoint|\Z)"
+    texts = (path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    return {rule: body for text in texts for rule, body in re.findall(pattern, text, re.M | re.S)}
+
+
 def test_a_retry_asks_for_more():
     """Every job of a cluster grows; the small rules of the head node needn't."""
     local = read_local_rules(COMMON)
-    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
-        for rule, body in re.findall(
-            r"^rule (\w+):\n(.*?)(?=^rule|\Z)", path.read_text(), re.M | re.S
-        ):
-            if rule not in local:
-                assert re.search(r"mem_mb=grows\(\d+\)", body), rule
-                assert re.search(r"runtime=grows\(\d+\)", body), rule
+    for rule, body in rules_with_resources().items():
+        if rule not in local:
+            assert re.search(r"mem_mb=grows\(\d+\)", body), rule
+            assert re.search(r"runtime=grows\(\d+\)", body), rule
+
+
+def test_what_rules_ask_for_is_what_was_measured_and_a_margin():
+    """Memory 1.5 times, and 400 MB for Snakemake's own processes in a job; time ten times."""
+    measured = read_table(ROOT / "workflow" / "profiles" / "costs.csv", "costs")
+    largest = measured.groupby("rule")[["max_wall_s", "max_memory_mb"]].max()
+    local, rules = read_local_rules(COMMON), rules_with_resources()
+    assert {"extract_cubes", "train_model", "write_report"} <= set(largest.index)
+    for rule in sorted(set(largest.index) & set(rules)):
+        asked = {
+            name: int(re.search(rf"{name}=(?:grows\()?(\d+)", rules[rule]).group(1))
+            for name in ("mem_mb", "runtime")
+        }
+        own_mb = 0 if rule in local else 400
+        assert asked["mem_mb"] >= 1.5 * largest.loc[rule, "max_memory_mb"] + own_mb, rule
+        assert asked["runtime"] * 60 >= 10 * largest.loc[rule, "max_wall_s"], rule
+
+
+def test_files_of_the_repository_are_local_inputs():
+    """With a bucket as default storage, an input of another kind is looked for there."""
+    found = 0
+    for rule, body in rules_with_resources().items():
+        inputs = re.search(r"^    input:\n(.*?)^    \w", body, re.M | re.S)
+        for match in re.finditer(r'"config/', inputs.group(1) if inputs else ""):
+            assert re.search(r"local\(\s*(expand\(\s*)?$", inputs.group(1)[: match.start()]), rule
+            found += 1
+    assert found

@@ -71,7 +71,7 @@ def test_a_job_over_its_memory_starts_again_with_more(cluster, unchecked):  # no
 
 @pytest.mark.parametrize("how", ["requeued", pytest.param("preempted", marks=pytest.mark.slow)])
 def test_a_training_that_slurm_queues_again_goes_on(cluster, untrained, how):  # noqa: F811
-    with submitting(untrained, TRAINED, *training(300)) as process:
+    with submitting(untrained, TRAINED, *training(120)) as process:
         job = wait_for_state(cluster, "RUNNING")
         assert "TresPerJob=gres:gpu:1" in cluster.run("scontrol", "show", "job", job).stdout
         wait_for_checkpoint(untrained)
