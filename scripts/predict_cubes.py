@@ -7,7 +7,8 @@ Reads
     --shards  every shard of cubes
 Writes
     --out-predictions  HDF5 (see scripts/quorum/predictions.py): probability float16 (nodule,
-                       offset, z, y, x) on the stored cube's grid, click_zyx_vox, offsets_mm
+                       offset, z, y, x) on the stored cube's grid, click_zyx_vox, offsets_mm;
+                       samples uint8 (nodule, sample, z, y, x) of a network that draws outlines
 Method
     The click is one seeded reader's own centre, moved by each offset in one direction drawn at
     random. A network sees the crop around the click, kept inside the stored cube; what is not
@@ -35,6 +36,7 @@ from quorum.predicting import (
     write_clicks,
 )
 from quorum.predictions import PredictionsWriter
+from quorum.sampling import num_samples, write_samples
 from quorum.shards import open_shards
 from quorum.tables import read_table
 
@@ -94,12 +96,15 @@ def main(argv=None):
     attributes["made_by"] = provenance(__file__, args)
     names = [str(cubes.nodule_id[k]) for k in chosen]
     shape = {"offsets_mm": args.click_offsets_mm, "cube_vox": cubes.shape_vox}
+    shape["num_samples"] = num_samples(model)
     with (
         write_whole(args.out_predictions) as temporary,
         PredictionsWriter(temporary, attributes, nodule_id=names, **shape) as writer,
     ):
         clicks = {"offsets_mm": args.click_offsets_mm, "seed": args.seed}
         write_clicks(writer, predict, cubes=cubes, chosen=chosen, **clicks)
+        if shape["num_samples"]:
+            write_samples(writer, model, cubes=cubes, chosen=chosen, seed=args.seed)
     outside = {"in another part of the split": len(cubes) - len(chosen)}
     log_counts("nodules", came_in=len(cubes), dropped=outside, went_out=len(chosen))
 
