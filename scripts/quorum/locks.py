@@ -20,6 +20,8 @@ OWNER = Path(".snakemake", "owner.json")
 # Scripts that a person starts and that write no results.
 HELPERS = {"run_workflow.py", "clean_results.py", "describe_config.py"}
 HELPERS |= {"summarize_benchmarks.py", "plan_run.py", "show_status.py", "fetch_viewer.py"}
+# What Snakemake adds to the Snakemake of one job, on a node or in a process of its own.
+JOB_FLAG = "--target-jobs"
 DRY = {"-n", "--dry-run", "--dryrun", "--unlock", "--lint", "--list-rules", "--summary"}
 
 
@@ -69,11 +71,11 @@ def live_jobs(folder=".") -> list:
 
 
 def is_snakemake(words: list) -> bool:
-    """Tell whether a command line is a Snakemake that writes results."""
+    """Tell whether a command line is a Snakemake that writes results, and no single job of one."""
     heads = [os.path.basename(word) for word in words[:3]]
     if not heads or not heads[0].startswith(("python", "snakemake")):
         return False
-    return "snakemake" in heads and not DRY.intersection(words)
+    return "snakemake" in heads and not (DRY | {JOB_FLAG}).intersection(words)
 
 
 def job_script(words: list) -> str | None:

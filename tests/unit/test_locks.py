@@ -101,3 +101,10 @@ def test_a_torn_owner_is_no_owner(folder):
     (folder / locks.OWNER).parent.mkdir(parents=True)
     (folder / locks.OWNER).write_text('{"host": "a')
     assert locks.read_owner(folder) is None
+
+
+def test_the_snakemake_of_one_job_is_no_run():
+    run = ["/venv/bin/python3", "/venv/bin/snakemake", "--workflow-profile", "slurm"]
+    assert locks.is_snakemake(run)
+    assert not locks.is_snakemake([*run, "-n"])
+    assert not locks.is_snakemake(["python3", "-m", "snakemake", "--target-jobs", "check_cubes:"])
