@@ -14,6 +14,7 @@ import compare_experiments
 import numpy as np
 import pandas as pd
 import score_predictions
+from evaluation_rows import evaluation_rows
 from shard_factory import make_shard
 
 from quorum.consensus import level_mask
@@ -65,6 +66,7 @@ def make_inputs(
     data_kind: str = "phantom",
     experiments=("threshold", "unet3d"),
     num_scored: int | None = None,
+    has_evaluation: bool = False,
 ) -> list:
     """Write all inputs into `folder` and return the script's input flags.
 
@@ -77,6 +79,8 @@ def make_inputs(
     experiments : sequence of str
     num_scored : int or None
         Nodules with predictions, from the first; None: all but the last patient's.
+    has_evaluation : bool
+        Add the tables of the evaluation, with invented numbers.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +95,12 @@ def make_inputs(
     runs = [make_run(folder, cubes, name, scored) for name in experiments]
     for flag in ("histories", "records", "predictions"):
         flags += [f"--{flag}", *[run[flag] for run in runs]]
-    return flags + score_flags(folder, shards, runs) + other_flags(folder, data_kind, experiments)
+    flags += score_flags(folder, shards, runs)
+    if has_evaluation:
+        # Last of score_flags is --tables.
+        tables = evaluation_rows(cubes, experiments, scored)
+        flags += [save(folder, table, rows, table) for table, rows in tables.items()]
+    return flags + other_flags(folder, data_kind, experiments)
 
 
 def score_flags(folder: Path, shards: list, runs: list) -> list:

@@ -184,8 +184,8 @@ function group(title, ...children) {
   return element("fieldset", {}, element("legend", {}, title), ...children);
 }
 
-async function show(id, stage, aside, isWhole = false) {
-  const again = (isOn) => { release(stage); show(id, stage, aside, isOn); };
+async function draw(id, stage, aside, isWhole) {
+  const again = (isOn) => display(id, isOn);
   const [cube] = await Promise.all([loadCube(id), window.niivue ?? loadScript("niivue.umd.js")]);
   const { part, image, outlines, maps } = await prepare(cube, isWhole);
   const canvas = element("canvas", { tabIndex: 0 });
@@ -211,7 +211,6 @@ async function show(id, stage, aside, isWhole = false) {
   aside.replaceChildren(...controls(nv, { part, outlines, maps, repaint, isWhole, again }, aside));
   nv.onLocationChange = (place) => tell(place.mm, stage, aside, { part, image });
   centre(outlines, part, aside);
-  return nv;
 }
 
 // Where the planes cross: voxels of the cube (z, y, x) to NiiVue's mm (right, front, head) and back.
@@ -289,7 +288,6 @@ function release(stage) {
 // The dialog: one cube at a time; closing it gives the graphics memory back.
 let dialog;
 function makeDialog() {
-  document.head.append(element("link", { rel: "stylesheet", href: `${assets}/viewer/viewer.css` }));
   const button = element("button", { type: "button" }, "Close");
   const title = element("span", { className: "note" }), stage = element("div", { className: "stage" });
   const aside = element("aside");
@@ -302,15 +300,14 @@ function makeDialog() {
   });
   document.body.append(dialog);
 }
-async function open(id) {
-  if (!dialog) makeDialog();
+async function display(id, isWhole) {
   const [title, stage, aside] = [".note", ".stage", "aside"].map((query) => one(query, dialog));
-  dialog.setAttribute("aria-label", `the cube of nodule ${id}`);
+  delete dialog.dataset.shown;
+  release(stage);
   stage.replaceChildren(element("output", {}, "loading"));
   aside.replaceChildren();
-  dialog.showModal();
   try {
-    dialog.viewer = await show(id, stage, aside);
+    await draw(id, stage, aside, isWhole);
     const isPhantom = cubes.get(id).data_kind === "phantom";
     title.replaceChildren(`${id}. Drag or scroll to move; right drag for brightness; Esc closes. `,
       ...(isPhantom ? [element("strong", { className: "phantom" }, PHANTOM)] : []));
@@ -318,6 +315,12 @@ async function open(id) {
   } catch (error) {
     stage.replaceChildren(element("output", {}, `The cube can't be shown: ${error.message}.`));
   }
+}
+function open(id) {
+  if (!dialog) makeDialog();
+  dialog.setAttribute("aria-label", `the cube of nodule ${id}`);
+  dialog.showModal();
+  return display(id, false);
 }
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-cube]");

@@ -10,7 +10,11 @@ rule select_nodules:
         files=local_files,
     output:
         nodules="<results>/select_nodules/nodules.csv",
-        attrition="<results>/select_nodules/attrition.csv",
+        attrition=report(
+            "<results>/select_nodules/attrition.csv",
+            caption=caption("attrition"),
+            category="Cohort",
+        ),
     log:
         "<logs>/select_nodules/select_nodules.log",
     benchmark:

@@ -40,7 +40,16 @@ except InputError as error:
 
 # A resource of the downloads, no parameter: the same files from another server are the same files.
 ENDPOINT = config["source"]["endpoint"] or "public"
+DISK_BUDGET_GB = str(config["source"]["disk_budget_gb"] or "none")
 SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
+
+# A place on the disk for one shard's images, held by the job that fetches them and then by those
+# that use them up. A place is free between two jobs of a shard, so the later ones take precedence
+# (`priority`): they are ready in that same moment.
+is_streamed = SOURCE["kind"] in ("idc", "tcia") and not config["source"]["keep_dicom"]
+CONCURRENT_SHARDS = config["source"]["concurrent_shards"] if is_streamed else len(SHARDS)
+IMAGES = int(is_streamed)
+workflow.register_resource("images", CONCURRENT_SHARDS)
 
 # Some shared file systems refuse HDF5's locks or wait on them for ever. Nothing here needs them:
 # a shard is written under another name and renamed when it is whole.
@@ -65,7 +74,6 @@ localrules:
     summarize_agreement,
     compare_ratings,
     label_malignancy,
-    check_disk,
     summarize_series,
     accept_cubes,
     plan_experiment,
@@ -120,6 +128,11 @@ def reader_tables():
     return [f"<results>/{table}" for table in tables + (of_xml if MARKS["xml"] else [])]
 
 
+def caption(name):
+    """A caption in Snakemake's own report, which the rule write_report fills with its counts."""
+    return os.path.abspath(whole_path(f"<results>/write_report/assets/captions/{name}.rst"))
+
+
 def tables_made():
     """Tables that no default run makes, where somebody has made them: the report takes them in."""
     paths = [whole_path("<results>/compare_networks/networks.csv")]
@@ -143,14 +156,6 @@ def series_folder(wildcards):
     if SOURCE["kind"] == "local":
         return []
     return f"<results>/{SOURCE['rule']}/{wildcards.shard}"
-
-
-def shard_before(wildcards):
-    """The cubes of the shard whose images must be gone before this one's come: the disk's bound."""
-    number = SHARDS.index(wildcards.shard) - config["source"]["concurrent_shards"]
-    if number < 0 or config["source"]["keep_dicom"]:
-        return []
-    return f"<results>/extract_cubes/{SHARDS[number]}.h5"
 
 
 def unless_kept(path):

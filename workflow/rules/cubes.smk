@@ -21,6 +21,7 @@ rule extract_cubes:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        images=IMAGES,
         # Measured: 300 MB for a whole real series, 400 MB for 706 real cut-outs in one shard.
         mem_mb=grows(1000),
         # Measured: 0.1 s of CPU a nodule of a whole series, 35 ms of a cut-out; half of it is gzip.
@@ -57,7 +58,11 @@ rule check_cubes:
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
         dropped=all_shards("<results>/extract_cubes/{shard}.dropped.csv"),
     output:
-        checks="<results>/check_cubes/checks.csv",
+        checks=report(
+            "<results>/check_cubes/checks.csv",
+            caption=caption("checks"),
+            category="Data",
+        ),
         volumes="<results>/check_cubes/volumes.csv",
     log:
         "<logs>/check_cubes/check_cubes.log",

@@ -40,12 +40,12 @@ rule score_predictions:
         scores="<results>/score_predictions/{experiment}/{run}.csv",
         nodules="<results>/score_predictions/{experiment}/{run}.nodules.csv",
         calibration="<results>/score_predictions/{experiment}/{run}.calibration.csv",
-    wildcard_constraints:
-        run=r"fold\d+_seed\d+|ensemble",
     log:
         "<logs>/score_predictions/{experiment}/{run}.log",
     benchmark:
         "<benchmarks>/score_predictions/{experiment}/{run}.tsv"
+    wildcard_constraints:
+        run=r"fold\d+_seed\d+|ensemble",
     conda:
         "../../envs/quorum.yaml"
     threads: 1
@@ -83,7 +83,11 @@ rule compare_experiments:
         ),
         plan=local("config/analysis_plan.yaml"),
     output:
-        summary="<results>/compare_experiments/summary.csv",
+        summary=report(
+            "<results>/compare_experiments/summary.csv",
+            caption=caption("summary"),
+            category="Models",
+        ),
         offsets="<results>/compare_experiments/offsets.csv",
         pairs="<results>/compare_experiments/pairs.csv",
         spread="<results>/compare_experiments/spread.csv",
@@ -131,7 +135,11 @@ rule compare_with_readers:
         series=rules.list_series.output.series,
         frozen_plan=rules.freeze_plan.output.plan,
     output:
-        fifth_reader="<results>/compare_with_readers/fifth_reader.csv",
+        fifth_reader=report(
+            "<results>/compare_with_readers/fifth_reader.csv",
+            caption=caption("fifth_reader"),
+            category="Models",
+        ),
         by_group="<results>/compare_with_readers/by_group.csv",
         nodules="<results>/compare_with_readers/nodules.csv",
         looks="<results>/compare_with_readers/looks.csv",
@@ -171,12 +179,12 @@ rule compare_papers:
         splits=rules.split_patients.output.splits,
     output:
         papers="<results>/compare_papers/{papers}.csv",
-    wildcard_constraints:
-        papers="papers|reproduced",
     log:
         "<logs>/compare_papers/{papers}.log",
     benchmark:
         "<benchmarks>/compare_papers/{papers}.tsv"
+    wildcard_constraints:
+        papers="papers|reproduced",
     conda:
         "../../envs/quorum.yaml"
     threads: 1

@@ -129,7 +129,11 @@ rule summarize_agreement:
         contours=rules.read_annotations.output.contours,
         series=rules.list_series.output.series,
     output:
-        summary="<results>/summarize_agreement/summary.csv",
+        summary=report(
+            "<results>/summarize_agreement/summary.csv",
+            caption=caption("agreement"),
+            category="Readers",
+        ),
         extremes="<results>/summarize_agreement/extremes.csv",
     log:
         "<logs>/summarize_agreement/summarize_agreement.log",

@@ -3,6 +3,9 @@ from quorum.report.look import OTHER_PAGES, look_digest
 from quorum.report.niivue import installed_bundle
 
 
+report: caption("workflow")
+
+
 rule write_report:
     """Pages with their assets in the same folder: cohort, nodules, models, readers, papers."""
     input:
@@ -34,6 +37,7 @@ rule write_report:
             rules.compare_with_readers.output.by_group,
             rules.compare_with_readers.output.nodules,
             rules.compare_with_readers.output.looks,
+            "<results>/compare_papers/papers.csv",
             "<results>/list_runs/runs.csv",
             "<results>/describe_splits/table1.csv",
             "<results>/describe_splits/performance.csv",
@@ -58,7 +62,13 @@ rule write_report:
     output:
         page="<results>/write_report/index.html",
         others=expand("<results>/write_report/{page}.html", page=OTHER_PAGES),
-        assets=directory("<results>/write_report/assets"),
+        assets=report(
+            directory("<results>/write_report/assets"),
+            patterns=["figures/{figure}.svg"],
+            caption=caption("figures"),
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "<logs>/write_report/write_report.log",
     benchmark:

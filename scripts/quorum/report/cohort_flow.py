@@ -4,12 +4,25 @@ from markupsafe import Markup
 
 from quorum.report import svg
 from quorum.report.svg import Figure
-from quorum.report.tabular import Column, Section, Table, records
+from quorum.report.tabular import (
+    Column,
+    Section,
+    Table,
+    frame_table,
+    records,
+    schema_columns,
+)
 
 TOP, LEFT, GAP = 6.0, 3.0, 18.0
 BOX_WIDTH, SIDE_WIDTH = 220.0, 206.0
 BOX_CHARACTERS, SIDE_CHARACTERS = 30, 29
 LINE_HEIGHT = 15.0
+TABLE_ONE = {
+    "part": "part", "characteristic": "characteristic", "level": "level", "unit": "counted",
+    "num_patients": "patients", "num_series": "series", "num_nodules": "nodules", "share": "share",
+    "median": "median", "lower_quartile": "25 %", "upper_quartile": "75 %", "minimum": "smallest",
+    "maximum": "largest",
+}  # fmt: skip
 
 
 def flow_steps(inputs) -> list:
@@ -141,6 +154,10 @@ def cohort_section(inputs) -> Section:
     tables = {"flow": Table("cohort-flow", "Every step of the cohort", columns, steps)}
     tables["splits"] = splits_table(inputs)
     tables["counts"] = counts_table(inputs)
+    table_one = inputs.tables.get("table_one")
+    if table_one is not None:
+        columns = schema_columns("table_one", TABLE_ONE)
+        tables["table_one"] = frame_table("table-1", "Table 1", table_one, columns)
     values = {
         "num_groups": steps[0]["num_in"] if steps else 0,
         "num_selected": len(inputs.nodules),

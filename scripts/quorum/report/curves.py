@@ -3,9 +3,25 @@
 import numpy as np
 
 from quorum.report import charts
-from quorum.report.tabular import Column, Section, Table
+from quorum.report.tabular import Column, Section, Table, frame_table, schema_columns
 
 MAX_POINTS = 240
+RUNS = {
+    "experiment": "experiment", "fold": "fold", "seed": "seed", "network": "network",
+    "target": "target", "losses": "losses", "num_parameters": "parameters",
+    "validation_dice": "validation Dice", "best_step": "best step", "num_steps": "steps",
+    "threshold": "threshold", "postprocess": "steps after it", "temperature": "temperature",
+    "gain_flips": "gain by flips", "gain_postprocess": "gain by steps after it",
+    "training_s": "training, s", "energy_j": "energy, J", "peak_memory_mb": "memory, MiB",
+    "precision": "precision", "processor": "processor", "gpu": "GPU", "commit": "commit",
+    "code_digest": "digest of the code", "data_sha256": "digest of the data", "diff": "differs by",
+}  # fmt: skip
+NETWORKS = {
+    "experiment": "experiment", "network": "network", "num_parameters": "parameters",
+    "multiply_adds_g": "multiply-adds, 10⁹", "crop_vox": "crop",
+    "training_crop_vox": "training crop",
+    "inputs": "inputs", "target": "target", "source": "published in",
+}  # fmt: skip
 
 
 def binned(values, num_bins: int = MAX_POINTS) -> np.ndarray:
@@ -80,6 +96,14 @@ def curves_section(inputs) -> Section:
         Column("minutes", "minutes of steps", 1, "validation apart"),
         Column("threshold", "threshold", 2, "probability from which a voxel is inside"),
     ]
-    tables = {"runs": Table("runs", "Every run", columns, rows)}
+    tables = {"runs": Table("runs", "How each run went", columns, rows)}
+    found = inputs.tables
+    if found.get("runs") is not None:
+        columns = schema_columns("runs", RUNS)
+        tables["records"] = frame_table("runs-records", "Every run", found["runs"], columns)
+    if found.get("networks") is not None:
+        columns = schema_columns("networks", NETWORKS)
+        caption = "The catalogue of networks"
+        tables["networks"] = frame_table("networks", caption, found["networks"], columns)
     files = {"tables/histories.csv": history.to_csv(index=False, lineterminator="\n")}
     return Section("training", "Training", {"num_runs": len(rows)}, tables, figures, files)

@@ -41,6 +41,15 @@ FIFTH = {
     "num_too_few_readers": "left out, fewer than four readers",
     "num_looks": "looks at the test part",
 }
+PERFORMANCE = {
+    "experiment": "experiment",
+    "characteristic": "characteristic",
+    "level": "level",
+    "value": "Dice against the consensus",
+    "interval": "95 % interval",
+    "num_nodules": "nodules",
+    "num_patients": "patients",
+}
 LOOKS = {
     "time_utc": "time, UTC",
     "experiment": "experiment",
@@ -125,9 +134,9 @@ def nan(value) -> float:
 
 def groups_section(inputs) -> Section:
     """Return the section by kind of nodule: a figure a group for the shown experiment."""
-    frame = inputs.tables.get("by_group")
+    frame, tables = inputs.tables.get("by_group"), performance_tables(inputs)
     if frame is None or not len(frame):
-        return Section("groups", "By kind of nodule", {"shown": None})
+        return Section("groups", "By kind of nodule", {"shown": None}, tables)
     shown, figures = inputs.shown_experiment, {}
     order = {name: k for k, name in enumerate([shown, *inputs.experiments])}
     frame = frame.assign(place=frame["experiment"].map(order)).sort_values(
@@ -159,5 +168,19 @@ def groups_section(inputs) -> Section:
         "interval": "95 % interval", "consensus_dice": "Dice against the consensus",
         "hit_rate": "hit rate",
     })  # fmt: skip
-    table = frame_table("by-group", "By kind of nodule", rows, columns)
-    return Section("groups", "By kind of nodule", {"shown": shown}, {"groups": table}, figures)
+    tables["groups"] = frame_table("by-group", "By kind of nodule", rows, columns)
+    return Section("groups", "By kind of nodule", {"shown": shown}, tables, figures)
+
+
+def performance_tables(inputs) -> dict:
+    """Return the table of Dice by sex, age, scanner and so on; empty where it was not made."""
+    frame = inputs.tables.get("performance")
+    if frame is None:
+        return {}
+    columns = schema_columns("performance", PERFORMANCE)
+    caption = "Dice by what the headers say"
+    rows = records(frame)
+    for row in rows:
+        if row["low"] is not None:
+            row["interval"] = f"{number(row['low'])} to {number(row['high'])}"
+    return {"performance": frame_table("performance", caption, rows, columns)}

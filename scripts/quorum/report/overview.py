@@ -10,14 +10,20 @@ from quorum.report.tabular import Section
 OPTIONAL = {
     "reader_agreement": ("readers", "agreement beyond overlap", "summarize_agreement"),
     "xml_sessions": ("readers", "counts by reader, from the original XML", "read_xml"),
+    "table_one": ("cohort", "table 1 of the parts of the split", "describe_splits"),
     "fifth_reader": ("models", "the test of the fifth reader", "compare_with_readers"),
     "by_group": ("models", "scores by kind of nodule", "compare_with_readers"),
+    "performance": ("models", "scores by sex, age and scanner", "describe_splits"),
     "pairs": ("models", "paired tests between experiments", "compare_experiments"),
     "bland_altman": ("models", "agreement of volumes", "compare_experiments"),
     "calibration": ("models", "calibration against the readers’ share", "compare_experiments"),
     "networks": ("training", "the catalogue of networks with their costs", "compare_networks"),
     "papers": ("papers", "numbers of ours beside each paper’s", "compare_papers"),
-    "explanations": ("explanations", "activation maps and their checks", "explain_predictions"),
+    "explanation_sanity": (
+        "explanations",
+        "activation maps and their checks",
+        "explain_predictions",
+    ),
 }
 
 

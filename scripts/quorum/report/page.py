@@ -1,6 +1,7 @@
 """The pages from their sections: templates, style, figures, tables and assets."""
 
 import functools
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from quorum.errors import InputError
 from quorum.files import write_whole, write_whole_folder
 from quorum.report.agreement import agreement_section
 from quorum.report.calibration import calibration_section
+from quorum.report.captions import caption_files
 from quorum.report.cohort_flow import cohort_section
 from quorum.report.comparisons import comparisons_section, volumes_section
 from quorum.report.curves import curves_section
@@ -116,7 +118,9 @@ def render(inputs, assets: str) -> tuple:
         html[f"{page.name}.html"] = templates.get_template("page.html.j2").render(
             run=run, page=page, pages=pages, bodies=bodies
         )
-    return html, asset_files(pages)
+    figures = [f for page in pages for section in page.sections for f in section.figures.values()]
+    captions = caption_files(inputs, templates, run, figures)
+    return html, itertools.chain(asset_files(pages), captions)
 
 
 def section_html(templates, section, run: dict) -> Markup:

@@ -1,14 +1,29 @@
 """Published figures with their protocols, beside this run where it may stand beside them."""
 
+from dataclasses import replace
+
+from quorum.report import charts
 from quorum.report.scores import headline
 from quorum.report.svg import number
-from quorum.report.tabular import Column, Section, Table
+from quorum.report.tabular import Column, Section, Table, frame_table, records, schema_columns
 
 READ = {"primary": "in the paper or its repository", "second_hand": "quoted by others"}
 SPELLED = {
     "majority": "majority, at least half of the readers",
     "staple": "STAPLE, probability at least 0.5",
 }
+
+BESIDE = schema_columns("papers", {
+    "topic": "topic", "method": "method", "metric": "metric", "value": "published",
+    "spread_interval": "±", "our_value": "ours", "our_interval": "95 % interval",
+    "our_experiment": "our experiment", "our_reference": "against",
+    "our_num_nodules": "our nodules", "no_value_reason": "why none of ours",
+    "differences": "how the protocols differ", "reader_values": "the paper’s readers",
+    "our_reader_value": "our readers", "our_reader_definition": "defined as", "nodules": "nodules",
+    "readers": "readers", "consensus": "consensus", "split": "split", "input": "input",
+    "source": "source", "read": "how it was read", "note": "note",
+})  # fmt: skip
+BESIDE = [replace(c, link="url") if c.key == "source" else c for c in BESIDE]
 
 
 def our_rows(inputs) -> list:
@@ -93,5 +108,40 @@ def papers_section(inputs) -> Section:
     ]
     ours = our_rows(inputs)
     tables = {"papers": Table("papers", "Published figures", columns, [*ours, *rows])}
-    values = {"num_papers": len(rows), "has_ours": bool(ours)}
-    return Section("papers", "Papers", values, tables)
+    values = {"num_papers": len(rows), "has_ours": bool(ours), "num_beside": 0}
+    frame, figures = inputs.tables.get("papers"), {}
+    if frame is not None and len(frame):
+        beside = beside_rows(frame)
+        tables["papers"] = frame_table("papers", "Published figures and ours", beside, BESIDE)
+        values["num_beside"] = sum(row["our_value"] is not None for row in beside)
+        values["reasons"] = sorted({r["no_value_reason"] for r in beside if r["no_value_reason"]})
+        if values["num_beside"]:
+            figures["papers"] = papers_figure(beside)
+    return Section("papers", "Papers", values, tables, figures)
+
+
+def beside_rows(frame) -> list:
+    """Return the rows of papers.csv with words for codes, those with a number of ours first."""
+    rows = records(frame)
+    for row in rows:
+        row["read"] = READ.get(row["read"], row["read"])
+        row["spread_interval"] = spread_words(row["spread"])
+        if row["our_low"] is not None:
+            row["our_interval"] = f"{number(row['our_low'])} to {number(row['our_high'])}"
+    return sorted(rows, key=lambda row: (row["our_value"] is None, row["topic"]))
+
+
+def papers_figure(rows: list):
+    """Return each paper's number as a dot above ours with its interval."""
+    marks, nan = [], float("nan")
+    for row in [row for row in rows if row["our_value"] is not None]:
+        name = f"{row['method']}, {row['metric']}"
+        if row["value"] is not None:
+            marks.append({"label": name, "value": row["value"], "low": nan, "high": nan, "tone": 1})
+        low, high = (nan if row[key] is None else row[key] for key in ("our_low", "our_high"))
+        label = f"ours: {row['our_experiment']}"
+        marks.append({
+            "label": label, "value": row["our_value"], "low": low, "high": high, "tone": 0,
+        })  # fmt: skip
+    title = "Published, and our run of the nearest protocol"
+    return charts.intervals("papers", title, marks, x_label="value, ours with 95 % interval")
