@@ -10,7 +10,9 @@ from quorum.transfer_s3 import Bucket, Listing, series_prefix, start_listing
 
 def add_flags(parser):
     """Add the flags that every download has."""
-    parser.add_argument("--disk", type=Path, help="table of check_disk, for the time left in all")
+    parser.add_argument("--shards", type=Path, help="plan_shards/shards.csv, for the peak on disk")
+    parser.add_argument("--concurrent-shards", type=int, default=1, help="on the disk at once")
+    parser.add_argument("--disk-budget-gb", type=budget_gb, help="a number, or `none`")
     parser.add_argument("--source", choices=["idc", "tcia"], required=True)
     parser.add_argument("--endpoint", type=endpoint_url, default="", help="URL, or public")
     parser.add_argument("--partial", type=Path, required=True)
@@ -25,6 +27,11 @@ def add_flags(parser):
 def endpoint_url(text: str) -> str:
     """Return an endpoint's URL, empty for the public one."""
     return "" if text == "public" else text
+
+
+def budget_gb(text: str) -> float | None:
+    """Return a budget in GB, None for none."""
+    return None if text == "none" else float(text)
 
 
 def begin_listing(args) -> Listing | None:

@@ -10,10 +10,11 @@ import pandas as pd
 
 from quorum.command import LOG, log_counts
 from quorum.completeness import FileRecord
+from quorum.disk_space import check_disk
 from quorum.download import Transfer, complete_all
 from quorum.errors import InputError
 from quorum.files import raise_if_disk
-from quorum.tables import read_table, write_table
+from quorum.tables import write_table
 from quorum.transfer_locks import only_job, starting_run
 from quorum.transfer_progress import Progress
 
@@ -114,10 +115,8 @@ def fetch(wanted: pd.DataFrame, args, listing) -> dict:
         if left.name not in uids:
             shutil.rmtree(left)
     refuse_full_disk(args.partial, total)
-    in_all = 0.0
-    if args.disk:
-        in_all = read_table(args.disk, "disk_plan")["fetched_gb"].iloc[0] * 1e9
-    others = bytes_of_others(args.out_files) if args.disk else 0
+    in_all = check_disk(args) if args.shards else total
+    others = bytes_of_others(args.out_files) if args.shards else 0
     progress = Progress(shard.name, total, before_bytes=others, all_bytes=int(in_all))
     transfer = Transfer(
         source=args.source,

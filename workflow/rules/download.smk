@@ -1,46 +1,11 @@
 # The public collection, through a small disk: planned, fetched, verified, gone after its cubes.
 
 
-rule check_disk:
-    """Whether a shard's download fits on the disk now; the first one says what all of it takes."""
-    input:
-        shards=ancient(rules.plan_shards.output.summary),
-        # A resource is freed when its job ends, not when its images are gone; this bounds them.
-        before=ancient(shard_before),
-    output:
-        disk="<results>/check_disk/{shard}.csv",
-    log:
-        "<logs>/check_disk/{shard}.log",
-    benchmark:
-        "<benchmarks>/check_disk/{shard}.tsv"
-    conda:
-        "../../envs/quorum.yaml"
-    threads: 1
-    resources:
-        mem_mb=500,
-        runtime=5,
-    params:
-        code=code_digest("check_disk"),
-        concurrent_shards=config["source"]["concurrent_shards"],
-        budget_gb=config["source"]["disk_budget_gb"] or "",
-        keep_dicom=config["source"]["keep_dicom"],
-    shell:
-        "python scripts/check_disk.py"
-        " --shards {input.shards}"
-        " --shard {wildcards.shard}"
-        " --concurrent-shards {params.concurrent_shards}"
-        " --budget-gb {params.budget_gb:q}"
-        " --keep-dicom {params.keep_dicom}"
-        " --out-disk {output.disk}"
-        " 2>&1 | tee {log}"
-
-
 rule download_series:
     """One shard's series from their public place, whole or not at all."""
     input:
         plan=shard_plan,
         series=rules.list_series.output.series,
-        disk=ancient(rules.check_disk.output.disk),
     output:
         files="<results>/download_series/{shard}.csv",
         manifest="<results>/download_series/{shard}.manifest.csv",
@@ -57,15 +22,25 @@ rule download_series:
         mem_mb=grows(1000),
         runtime=grows(240),
         endpoint=ENDPOINT,
+        # Until its cubes are made a shard's images are on the disk. A file as the link from one
+        # shard's cubes to the next shard's images would fetch that shard again whenever the cubes
+        # are made again, and `ancient` would hide what is missing behind it.
+        images=IMAGES,
+        concurrent_shards=CONCURRENT_SHARDS,
+        disk_budget_gb=DISK_BUDGET_GB,
     params:
         code=code_digest("download_series"),
         source=config["source"]["kind"],
         partial=whole_path("<results>/.partial"),
+        # The peak of all shards is no reason to fetch one again, so it is no input.
+        shards=whole_path("<results>/plan_shards/shards.csv"),
     shell:
         "python scripts/download_series.py"
         " --plan {input.plan}"
         " --series {input.series}"
-        " --disk {input.disk}"
+        " --shards {params.shards}"
+        " --concurrent-shards {resources.concurrent_shards}"
+        " --disk-budget-gb {resources.disk_budget_gb}"
         " --source {params.source}"
         " --endpoint {resources.endpoint:q}"
         " --partial {params.partial}"

@@ -95,12 +95,14 @@ rule check_series:
         "<logs>/check_series/{shard}.log",
     benchmark:
         "<benchmarks>/check_series/{shard}.tsv"
+    priority: 5
     conda:
         "../../envs/quorum.yaml"
     # 1,000 DICOM headers a second; 399 series of volumes in 9 s and 341 MB. A whole compressed
     # volume is read once: 0.4 GB for the largest series.
     threads: 1
     resources:
+        images=IMAGES,
         mem_mb=grows(1500),
         runtime=grows(20),
     params:

@@ -1,16 +1,16 @@
 """What a download takes on the disk: known answers, and a run that can't fit."""
 
 import random
+from argparse import Namespace
 
-import check_disk
 import pandas as pd
 import pytest
 from annotation_factory import real_tables
-from check_disk import disk_plan, refuse_overflow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_tables import fill_rows
 
+from quorum.disk_space import check_disk, disk_plan, folder_size, refuse_overflow
 from quorum.errors import InputError
 from quorum.sharding import shard_of
 from quorum.tables import read_table, write_table
@@ -32,8 +32,7 @@ def plan_of(sizes_gb: list, num_nodules: int = 0) -> pd.DataFrame:
 
 
 def peak(sizes_gb, **changes) -> dict:
-    options = {"shard": "shard00", "concurrent": 2, "keep": False, "budget_gb": None, **changes}
-    return disk_plan(plan_of(sizes_gb), **options)
+    return disk_plan(plan_of(sizes_gb), **{"concurrent": 2, **changes})
 
 
 def test_the_peak_is_the_largest_shards_at_once():
@@ -44,20 +43,20 @@ def test_the_peak_is_the_largest_shards_at_once():
 
 
 def test_all_that_is_kept_counts():
-    assert peak([1.0, 5.0, 2.0], keep=True)["peak_gb"] == pytest.approx(8.0)
+    assert peak([1.0, 5.0, 2.0], concurrent=99)["peak_gb"] == pytest.approx(8.0)
 
 
-def test_cubes_of_all_shards_count():
-    plan = disk_plan(
-        plan_of([1.0, 1.0, 1.0], 100), shard="shard00", concurrent=1, keep=False, budget_gb=None
-    )
-    assert plan["peak_gb"] == pytest.approx(1.3)
+def test_cubes_of_all_shards_count_and_those_that_are_made_need_nothing_more():
+    shards = plan_of([1.0, 1.0, 1.0], 100)
+    plan = disk_plan(shards, concurrent=1)
+    assert (plan["peak_gb"], plan["needed_gb"]) == pytest.approx((1.3, 1.3))
+    plan = disk_plan(shards, concurrent=1, done=["shard00", "shard02"])
+    assert (plan["peak_gb"], plan["needed_gb"]) == pytest.approx((1.3, 1.1))
 
 
-def test_a_later_shard_must_fit_by_itself():
-    plan = peak([1.0, 5.0, 2.0, 4.0], shard="shard02")
-    assert plan["needed_gb"] == pytest.approx(2.0)
-    assert plan["peak_gb"] == pytest.approx(9.0)
+def test_images_that_are_there_need_not_fit_again():
+    assert peak([1.0, 5.0, 2.0, 4.0], there_gb=3.0)["needed_gb"] == pytest.approx(6.0)
+    assert peak([1.0], there_gb=3.0)["needed_gb"] == 0.0
 
 
 @settings(deadline=None)
@@ -74,33 +73,33 @@ def test_more_at_once_never_takes_less_and_never_more_than_all(sizes_gb, concurr
     [(8.0, 100.0, "source.disk_budget_gb is 8.0 GB"), (None, 8.5, "8.5 GB are free")],
 )
 def test_a_run_that_cannot_fit_says_so(budget_gb, free_gb, words):
-    plan = peak([1.0, 5.0, 4.0], budget_gb=budget_gb)
+    plan = peak([1.0, 5.0, 4.0])
     with pytest.raises(InputError, match=r"9\.0 GB at their peak") as error:
-        refuse_overflow(plan, free_gb)
+        refuse_overflow(plan, budget_gb=budget_gb, free_gb=free_gb)
     assert words in str(error.value)
 
 
 def test_a_run_that_fits_passes():
-    refuse_overflow(peak([1.0, 5.0, 4.0], budget_gb=9.5), 9.5)
+    refuse_overflow(peak([1.0, 5.0, 4.0]), budget_gb=9.5, free_gb=9.5)
 
 
-def test_a_shard_that_the_plan_lacks_is_refused():
-    with pytest.raises(InputError, match="no shard 'shard09'"):
-        peak([1.0], shard="shard09")
-
-
-def test_the_command_line_writes_the_plan_and_refuses_before_writing(tmp_path):
-    write_table(plan_of([2.0, 3.0], 10), tmp_path / "shards.csv", "shard_plan", {})
-    flags = ["--shards", tmp_path / "shards.csv", "--shard", "shard00", "--concurrent-shards", 1]
-    flags += ["--out-disk", tmp_path / "disk.csv", "--budget-gb"]
+def test_what_is_on_the_disk_is_counted(tmp_path):
+    write_table(plan_of([0.001, 0.003]), tmp_path / "shards.csv", "shard_plan", {})
+    for name in ("shard00/a.dcm", ".partial/b.dcm"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(bytes(1000))
+    assert folder_size(tmp_path) == 2000
+    args = Namespace(
+        shards=tmp_path / "shards.csv",
+        concurrent_shards=1,
+        disk_budget_gb=0.001,
+        partial=tmp_path / ".partial",
+        out_files=tmp_path / "shard00.csv",
+    )
     with pytest.raises(InputError, match="disk_budget_gb"):
-        check_disk.main([str(word) for word in [*flags, 0.5]])
-    assert not (tmp_path / "disk.csv").exists()
-    write_table(plan_of([0.002, 0.003], 10), tmp_path / "shards.csv", "shard_plan", {})
-    check_disk.main([str(word) for word in flags])
-    table = read_table(tmp_path / "disk.csv", "disk_plan")
-    assert table["peak_gb"].iloc[0] == pytest.approx(0.023)
-    assert table["budget_gb"].isna().all()
+        check_disk(args)
+    args.disk_budget_gb = None
+    assert check_disk(args) == pytest.approx(4e6)
 
 
 def peak_of_a_run(sizes_gb: list, durations_s: list, concurrent: int) -> float:
@@ -133,11 +132,9 @@ def four_readers():
 
 def test_the_whole_cohort_needs_what_the_readme_says(four_readers):
     assert sum(four_readers) == pytest.approx(71.1, abs=0.1)
-    plan = disk_plan(
-        plan_of(four_readers, 28), shard="shard00", concurrent=2, keep=False, budget_gb=20.0
-    )
+    plan = disk_plan(plan_of(four_readers, 28), concurrent=2)
     assert plan["peak_gb"] == pytest.approx(7.3, abs=0.1)
-    refuse_overflow(plan, 20.0)
+    refuse_overflow(plan, budget_gb=20.0, free_gb=20.0)
 
 
 @pytest.mark.parametrize("concurrent", [1, 2, 3, 6])
