@@ -1,10 +1,13 @@
 """The profiles without a cluster: a comment above each entry, few jobs, GPUs that are seen."""
 
 import re
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from plan_run import read_local_rules
-from slurm_runs import PROFILE
+from slurm_runs import PROFILE, fresh_project, submit
 from workflow.conftest import project  # noqa: F401
 from workflow_copy import ROOT, snakemake
 
@@ -105,3 +108,14 @@ def test_files_of_the_repository_are_local_inputs():
             assert re.search(r"local\(\s*(expand\(\s*)?$", inputs.group(1)[: match.start()]), rule
             found += 1
     assert found
+
+
+def test_without_slurm_one_sentence_says_so(tmp_path):
+    folder = fresh_project(tmp_path / "project")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "sh", "env", "uname", "which"):
+        (programs / name).symlink_to(shutil.which(name))
+    result = submit(folder, PATH=f"{Path(sys.executable).parent}:{programs}")
+    assert result.returncode != 0
+    assert "error: the SLURM command sbatch is not on this machine" in result.stdout, result.stdout

@@ -13,6 +13,7 @@ from slurm_runs import (
     TRAINING_LOG,
     cluster,  # noqa: F401
     end_well,
+    fresh_project,
     interrupt,
     submissions,
     submit,
@@ -155,3 +156,30 @@ def test_a_folder_that_a_node_does_not_see_is_refused(cluster, project):  # noqa
     assert result.returncode != 0
     assert f"error: a node does not see the folder {project}" in result.stdout
     assert "Traceback" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--default-resources", "slurm_partition=nope"], "unknown partition 'nope'; expected one"),
+        (["--set-resources", "check_cubes:mem_mb=9000000"], "9000000 MB of memory"),
+        (
+            ["--set-resources", "train_model:gpu=2", "train_model:slurm_partition=gpu"],
+            "2 GPUs and the partition gpu gives at most 1",
+        ),
+    ],
+)
+def test_what_the_cluster_cant_run_is_refused_before_the_first_job(
+    cluster,  # noqa: F811
+    tmp_path,
+    flags,
+    words,
+):
+    folder = fresh_project(tmp_path / "project")
+    before = len(cluster.jobs())
+    result = submit(folder, *flags)
+    assert result.returncode != 0
+    assert words in result.stdout, result.stdout[-3000:]
+    assert "Traceback" not in result.stdout
+    assert len(cluster.jobs()) == before
+    assert not (folder / "results" / "list_series").exists()

@@ -1,17 +1,15 @@
 """The tiny pipeline on a real SLURM of one node: to the report, and equal to the local run."""
 
-import shutil
-import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from slurm_runs import cluster, fresh_project, slurm_run, submit  # noqa: F401
+from slurm_runs import cluster, slurm_run  # noqa: F401
 from workflow.conftest import tiny_run  # noqa: F401
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slow
 # Wall times and memory differ between any two runs: a column of the history, and three tables of
 # the report that show nothing else or the history once more.
 CLOCKS = ["duration_s"]
@@ -51,41 +49,3 @@ def test_its_shards_and_predictions_hold_what_the_local_runs_hold(slurm_run, tin
             assert sorted(mine) == sorted(other)
             for dataset in mine:
                 np.testing.assert_array_equal(mine[dataset][()], other[dataset][()], f"{name}")
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--default-resources", "slurm_partition=nope"], "unknown partition 'nope'; expected one"),
-        (["--set-resources", "check_cubes:mem_mb=9000000"], "9000000 MB of memory"),
-        (
-            ["--set-resources", "train_model:gpu=2", "train_model:slurm_partition=gpu"],
-            "2 GPUs and the partition gpu gives at most 1",
-        ),
-    ],
-)
-def test_what_the_cluster_cant_run_is_refused_before_the_first_job(
-    cluster,  # noqa: F811
-    tmp_path,
-    flags,
-    words,
-):
-    folder = fresh_project(tmp_path / "project")
-    before = len(cluster.jobs())
-    result = submit(folder, *flags)
-    assert result.returncode != 0
-    assert words in result.stdout, result.stdout[-3000:]
-    assert "Traceback" not in result.stdout
-    assert len(cluster.jobs()) == before
-    assert not (folder / "results" / "list_series").exists()
-
-
-def test_without_slurm_one_sentence_says_so(tmp_path):
-    folder = fresh_project(tmp_path / "project")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name in ("bash", "sh", "env", "uname", "which"):
-        (programs / name).symlink_to(shutil.which(name))
-    result = submit(folder, PATH=f"{Path(sys.executable).parent}:{programs}")
-    assert result.returncode != 0
-    assert "error: the SLURM command sbatch is not on this machine" in result.stdout, result.stdout
