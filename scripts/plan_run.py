@@ -133,8 +133,9 @@ def print_plan(config: dict, *, counts: Counter, seconds: dict, items: dict):
     dicom = held * items["series"] * SERIES_MB * at_once / config["plan_shards"]["num_shards"]
     files = items["nodules"] * (CUBE_MB + PREDICTION_MB * clicks * len(experiment_names(config)))
     print(f"peak disk        {(dicom + files) / 1e3:.1f} GB")
+    on_cluster = Counter({rule: num for rule, num in counts.items() if rule not in local})
     for num_nodes in (1, 10, 100):
-        hours = simulate(counts, seconds, num_nodes) / 3600
+        hours = simulate(on_cluster, seconds, num_nodes) / 3600
         print(
             f"with {num_nodes:>3} nodes   {hours:.1f} h (one job a node, no waiting in the queue)"
         )

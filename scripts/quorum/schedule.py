@@ -18,9 +18,10 @@ STAGES = (
     {"check_cubes"},
     {"train_model"},
     {"predict_cubes"},
-    {"score_predictions"},
+    {"score_predictions"},  # and what else there is on the predictions
     {"write_report"},
 )
+LAST_WORK = STAGES[-2]
 GROUPED = STAGES[1]
 
 
@@ -63,9 +64,19 @@ def work_of_step(settings: dict) -> float:
 
 
 def simulate(counts: Counter, seconds: dict, num_nodes: int) -> float:
-    """Return the seconds until the last job ends on `num_nodes` nodes of one job each."""
-    now = 0.0
+    """Return the seconds until the last job ends on `num_nodes` nodes of one job each.
+
+    Parameters
+    ----------
+    counts : Counter
+        Jobs by rule, without those of the head node.
+    seconds : dict
+        A job's by rule.
+    """
+    now, others = 0.0, set(counts) - set().union(*STAGES)
     for stage in STAGES:
+        if stage == LAST_WORK:
+            stage = stage | others
         if stage == GROUPED:
             num = max((counts[rule] for rule in stage), default=0)
             jobs = [sum(seconds[r] for r in stage if counts[r])] * num

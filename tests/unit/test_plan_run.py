@@ -25,6 +25,7 @@ total                 13
 
 """
 COUNTS = Counter(list_series=1, check_series=3, extract_cubes=3, train_model=5)
+ON_CLUSTER = COUNTS - Counter(list_series=1)
 SECONDS = dict.fromkeys(COUNTS, 100.0) | {"simulate_series": 0.0, "download_series": 0.0}
 
 
@@ -40,14 +41,20 @@ def test_a_shard_is_one_job_and_small_rules_stay():
 def test_a_schedule_by_hand():
     """Shards of 220 s with their start, then trainings of 120 s."""
     shard, training = 200 + START_S, 100 + START_S
-    assert simulate(COUNTS, SECONDS, 1) == 3 * shard + 5 * training
-    assert simulate(COUNTS, SECONDS, 3) == shard + 2 * training
-    assert simulate(COUNTS, SECONDS, 100) == shard + training
+    assert simulate(ON_CLUSTER, SECONDS, 1) == 3 * shard + 5 * training
+    assert simulate(ON_CLUSTER, SECONDS, 3) == shard + 2 * training
+    assert simulate(ON_CLUSTER, SECONDS, 100) == shard + training
+
+
+def test_a_rule_of_no_stage_is_scheduled_too():
+    more = ON_CLUSTER + Counter(explain_predictions=2)
+    seconds = SECONDS | {"explain_predictions": 50.0}
+    assert simulate(more, seconds, 1) - simulate(ON_CLUSTER, seconds, 1) == 2 * (50 + START_S)
 
 
 @given(st.integers(1, 50))
 def test_more_nodes_never_take_longer(num_nodes):
-    assert simulate(COUNTS, SECONDS, num_nodes + 1) <= simulate(COUNTS, SECONDS, num_nodes)
+    assert simulate(ON_CLUSTER, SECONDS, num_nodes + 1) <= simulate(ON_CLUSTER, SECONDS, num_nodes)
 
 
 def test_a_job_costs_its_items():
