@@ -64,10 +64,9 @@ def comparisons_section(inputs) -> Section:
     is_claim = True
     if found.get("ranks") is not None:
         is_claim = bool(found["ranks"]["is_claim"].all())
-        tables["ranks"] = frame_table(
-            "ranks", "Ranks and their stability",
-            worded(found["ranks"], "rank_low", "rank_high"), schema_columns("ranks", RANKS),
-        )  # fmt: skip
+        rows = worded(found["ranks"], "rank_low", "rank_high")
+        columns = schema_columns("ranks", RANKS, ("rank", "mean_rank"))
+        tables["ranks"] = frame_table("ranks", "Ranks and their stability", rows, columns)
     if found.get("spread") is not None:
         tables["spread"] = frame_table(
             "spread", "Spread over folds and seeds", worded(found["spread"]),
@@ -93,7 +92,7 @@ def volumes_section(inputs) -> Section:
         ]  # fmt: skip
         if one and one[0]["bias"] is not None:
             figures[scale] = volume_figure(inputs, one[0])
-    columns = schema_columns("bland_altman", VOLUMES)
+    columns = schema_columns("bland_altman", VOLUMES, set(VOLUMES) - {"slope"})
     table = frame_table("bland-altman", "Agreement of volumes", rows, columns)
     return Section("volumes", "Volumes", {"shown": shown}, {"volumes": table}, figures)
 

@@ -116,7 +116,7 @@ def frame_table(name: str, caption: str, frame, columns: list, **choices) -> Tab
     return Table(name, caption, columns, rows, **choices)
 
 
-def schema_columns(schema: str, wanted: dict) -> list:
+def schema_columns(schema: str, wanted: dict, shortest=()) -> list:
     """Return columns of a table of the pipeline, each with its meaning from the table's schema.
 
     Parameters
@@ -126,14 +126,18 @@ def schema_columns(schema: str, wanted: dict) -> list:
     wanted : dict
         Column to its heading. Numbers have 3 decimals, integers none; a column that the schema
         doesn't hold is text of the report's own.
+    shortest : collection of str
+        Columns with as many digits as needed, in place of 3 decimals.
     """
     known = {column["name"]: column for column in load_schema(schema)["columns"]}
     digits = {"number": 3, "integer": 0}
     own = {"dtype": "string", "meaning": ""}
-    return [
-        Column(key, label, digits.get(known.get(key, own)["dtype"]), known.get(key, own)["meaning"])
-        for key, label in wanted.items()
-    ]
+    columns = []
+    for key, label in wanted.items():
+        one = known.get(key, own)
+        places = SHORTEST if key in shortest else digits.get(one["dtype"])
+        columns.append(Column(key, label, places, one["meaning"]))
+    return columns
 
 
 @dataclass(frozen=True)

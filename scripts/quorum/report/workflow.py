@@ -1,5 +1,6 @@
 """The workflow as a figure, and what each rule took."""
 
+import itertools
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -15,7 +16,8 @@ from quorum.settings import ROOT
 RULE = re.compile(r"^(?:rule|checkpoint) (\w+):\n((?:(?:[ ]{4}.*)?\n)+)", re.MULTILINE)
 FUNCTION = re.compile(r"^def (\w+)\(.*?\n(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 MADE = re.compile(r"<results>/(\w+)|\brules\.(\w+)\.output|\bcheckpoints\.(\w+)\.get")
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, EDGE = 148.0, 34.0, 14.0, 40.0, 6.0
+BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, EDGE = 164.0, 36.0, 14.0, 32.0, 6.0
+PASS_WIDTH = 0.0
 SWEEPS = 12
 SOURCES = {"simulate_series", "download_series"}
 
@@ -77,8 +79,12 @@ def without_detours(graph: dict) -> dict:
     }  # fmt: skip
 
 
-def layers(graph: dict) -> list:
-    """Return the rules in layers, each below all that it needs, ordered so that few edges cross."""
+def layers(graph: dict) -> tuple:
+    """Return the rules in layers, each below all that it needs, and the edges from layer to layer.
+
+    An edge over several layers is led through a place in each of them, (rule, rule, layer), so
+    that no box covers it. Rows are ordered so that few edges cross (barycentres, Sugiyama 1981).
+    """
     depth = {}
 
     def depth_of(name):
@@ -86,18 +92,28 @@ def layers(graph: dict) -> list:
             depth[name] = 1 + max((depth_of(one) for one in graph[name]["needs"]), default=-1)
         return depth[name]
 
-    rows = defaultdict(list)
+    rows, edges = defaultdict(list), []
     for name in sorted(graph):
         rows[depth_of(name)].append(name)
+    for name in sorted(graph):
+        for needed in sorted(graph[name]["needs"]):
+            between = [(needed, name, k) for k in range(depth[needed] + 1, depth[name])]
+            for place in between:
+                rows[place[2]].append(place)
+            edges += itertools.pairwise([needed, *between, name])
     rows = [rows[k] for k in sorted(rows)]
-    below = {name: [n for n in graph if name in graph[n]["needs"]] for name in graph}
+    above, below = defaultdict(list), defaultdict(list)
+    for start, end in edges:
+        above[end].append(start)
+        below[start].append(end)
     for sweep in range(SWEEPS):
-        neighbours = below if sweep % 2 else {name: graph[name]["needs"] for name in graph}
-        place = {name: k - len(row) / 2 for row in rows for k, name in enumerate(row)}
-        for row in rows:
-            row.sort(key=lambda name: middle([place[n] for n in neighbours[name]], place[name]))
-            place.update({name: k - len(row) / 2 for k, name in enumerate(row)})
-    return rows
+        order = rows[::-1] if sweep % 2 else rows
+        neighbours = below if sweep % 2 else above
+        place = {one: k / len(row) for row in rows for k, one in enumerate(row)}
+        for row in order:
+            row.sort(key=lambda one: middle([place[n] for n in neighbours[one]], place[one]))
+            place.update({one: k / len(row) for k, one in enumerate(row)})
+    return rows, edges
 
 
 def middle(places: list, otherwise: float) -> float:
@@ -105,22 +121,26 @@ def middle(places: list, otherwise: float) -> float:
     return sum(places) / len(places) if places else otherwise
 
 
+def width_of(one) -> float:
+    """Return the room that a rule's box, or a passing edge, takes in its row."""
+    return (BOX_WIDTH if isinstance(one, str) else PASS_WIDTH) + GAP_X
+
+
 def workflow_figure(graph: dict, costs: dict) -> Figure:
     """Return the rules as boxes with their time, above each what it needs."""
-    rows, files = layers(graph), sorted({node["file"] for node in graph.values()})
-    widest = max((len(row) for row in rows), default=1)
-    width = widest * (BOX_WIDTH + GAP_X) + 2 * EDGE
-    corner = {}
+    rows, edges = layers(graph)
+    files = sorted({node["file"] for node in graph.values()})
+    width = max((sum(map(width_of, row)) for row in rows), default=0) + 2 * EDGE
+    centre, parts = {}, []
     for k, row in enumerate(rows):
-        left = (width - len(row) * (BOX_WIDTH + GAP_X) + GAP_X) / 2
-        for m, name in enumerate(row):
-            corner[name] = (left + m * (BOX_WIDTH + GAP_X), EDGE + k * (BOX_HEIGHT + GAP_Y))
-    parts = []
+        x = (width - sum(map(width_of, row))) / 2
+        for one in row:
+            centre[one] = (x + width_of(one) / 2, EDGE + k * (BOX_HEIGHT + GAP_Y))
+            x += width_of(one)
+    for start, end in edges:
+        parts.append(edge(centre[start], centre[end], is_passing=not isinstance(start, str)))
     for name, node in sorted(graph.items()):
-        for needed in sorted(node["needs"]):
-            parts.append(edge(corner[needed], corner[name]))
-    for name, node in sorted(graph.items()):
-        parts.append(rule_box(corner[name], name, costs.get(name), files.index(node["file"])))
+        parts.append(rule_box(centre[name], name, costs.get(name), files.index(node["file"])))
     height = 2 * EDGE + len(rows) * (BOX_HEIGHT + GAP_Y) - GAP_Y
     words = "; ".join(
         f"{name} needs {', '.join(sorted(node['needs']))}" if node["needs"] else f"{name} starts"
@@ -130,25 +150,27 @@ def workflow_figure(graph: dict, costs: dict) -> Figure:
     return Figure("workflow", title, f"{words}.", Markup("").join(parts), width, height)
 
 
-def edge(start: tuple, end: tuple) -> Markup:
-    """Return a bent line from a box's lower side to another one's upper side."""
-    x1, y1 = start[0] + BOX_WIDTH / 2, start[1] + BOX_HEIGHT
-    x2, y2 = end[0] + BOX_WIDTH / 2, end[1]
-    bend = max((y2 - y1) / 2, 16)
-    path = f"M{x1:.1f} {y1:.1f}C{x1:.1f} {y1 + bend:.1f} {x2:.1f} {y2 - bend:.1f} {x2:.1f} {y2:.1f}"
+def edge(start: tuple, end: tuple, is_passing: bool) -> Markup:
+    """Return a bent line down from one row to the next; straight through a row that it passes."""
+    (x1, y1), (x2, y2) = start, end
+    bend = GAP_Y / 2
+    lower = y1 + BOX_HEIGHT
+    top = f"M{x1:.1f} {y1 if is_passing else lower:.1f}V{lower:.1f}"
+    path = f"{top}C{x1:.1f} {lower + bend:.1f} {x2:.1f} {y2 - bend:.1f} {x2:.1f} {y2:.1f}"
     return svg.element("path", d=path, class_="edge")
 
 
-def rule_box(corner: tuple, name: str, cost: dict | None, tone: int) -> Markup:
+def rule_box(centre: tuple, name: str, cost: dict | None, tone: int) -> Markup:
     """Return a rule's box: its name, and the time of all its jobs."""
-    x, y = corner
+    x, y = centre
     size = {"width": BOX_WIDTH, "height": BOX_HEIGHT, "rx": 6}
-    parts = [svg.element("rect", x=x, y=y, class_=f"node {svg.colour(tone)}", **size)]
-    parts.append(svg.text(x + BOX_WIDTH / 2, y + 14, name, "middle", "tick strong"))
+    class_ = f"node {svg.colour(tone)}"
+    parts = [svg.element("rect", x=x - BOX_WIDTH / 2, y=y, class_=class_, **size)]
+    parts.append(svg.text(x, y + 14, name, "middle", "tick strong"))
     if cost:
         jobs = f"{cost['num_jobs']} jobs" if cost["num_jobs"] > 1 else "1 job"
         words = f"{number(cost['total_s'], 1)} s, {jobs}"
-        parts.append(svg.text(x + BOX_WIDTH / 2, y + 28, words, "middle", "tick"))
+        parts.append(svg.text(x, y + 28, words, "middle", "tick"))
     return Markup("").join(parts)
 
 
