@@ -103,13 +103,22 @@ def refuse_other_run(resumed, parts: dict):
             "a folder with key.json",
             "correct --resume",
         ) from error
-    differing = [key for key in sorted({*parts, *other}) if parts.get(key) != other.get(key)]
+    differing = differences(other, json.loads(json.dumps(parts)))
     if differing:
         raise InputError(
-            f"the checkpoints in {resumed} belong to another run: {', '.join(differing)} differ",
-            "checkpoints of the same plan, data, code, fold and seed",
+            f"the checkpoints in {resumed} belong to another run: {'; '.join(differing)}",
+            "checkpoints of the same plan, data, code, fold, seed and number of processes",
             "leave --resume out, and this run starts from its own",
         )
+
+
+def differences(theirs, ours, place: str = "") -> list:
+    """Return in words where two nested values differ, each by its dotted key."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        keys = sorted({*theirs, *ours})
+        pairs = ((f"{place}.{key}".strip("."), theirs.get(key), ours.get(key)) for key in keys)
+        return [text for name, a, b in pairs for text in differences(a, b, name)]
+    return [] if theirs == ours else [f"{place} was {theirs} and is {ours}"]
 
 
 def remove_folder(own):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shlex
 import signal
 import subprocess
@@ -12,8 +13,10 @@ import pandas as pd
 import pytest
 import torch
 from model_factory import make_cohort
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from quorum.checkpoints import (
+    differences,
     list_checkpoints,
     load_newest,
     open_folder,
@@ -58,8 +61,12 @@ def test_another_plan_has_another_folder_and_is_refused_when_named(tmp_path):
     save_checkpoint(folder, 1, {"step": 1})
     assert load_newest(open_folder(tmp_path, other)) is None
     refuse_other_run(folder, PARTS)
-    with pytest.raises(InputError, match="plan differ"):
+    with pytest.raises(InputError, match=r"another run: plan\.name was tiny and is other;"):
         refuse_other_run(folder, other)
+    assert differences({"a": {"b": [1], "c": 2}, "d": 3}, {"a": {"b": [2], "c": 2}}) == [
+        "a.b was [1] and is [2]",
+        "d was 3 and is None",
+    ]
     with pytest.raises(InputError, match=r"key\.json"):
         refuse_other_run(tmp_path / "nowhere", PARTS)
 
@@ -115,13 +122,50 @@ def run_interrupted(root, flags, out, interruptions):
     return codes
 
 
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_is_the_undisturbed_one(root, tmp_path):
+    seed = int(os.environ.get("QUORUM_KILL_SEED", time.time_ns() % 10**6))
+    print(f"QUORUM_KILL_SEED={seed}")
+    generator, cohort = random.Random(seed), make_cohort(tmp_path)
+    changes = {"intensity": {"max_shift_hu": 50.0, "max_scale": 0.1, "noise_hu": 20.0}}
+    changes["elastic"] = {"max_displacement_vox": 2.0, "grid_vox": 8}
+    plan = cohort.plan(max_steps=300, validate_every_steps=50, checkpoint_every_steps=7, **changes)
+    calm, hit = tmp_path / "calm", tmp_path / "hit"
+    assert run_interrupted(root, cohort.train_flags(plan, calm), calm, []) == [0]
+    hit.mkdir()
+    flags = [*cohort.train_flags(plan, hit), "--out-tensorboard", str(hit / "board")]
+    codes = []
+    for number in range(40):
+        (hit / f"log{number}.d").mkdir()
+        with open(hit / f"log{number}", "w") as log:
+            process = start(root, flags, log)
+            try:
+                # Importing takes seconds: most kills shall fall into the training after it.
+                codes.append(process.wait(timeout=generator.uniform(0, 14)))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                codes.append(process.wait(timeout=60))
+        if codes[-1] == 0:
+            break
+    assert codes[-1] == 0
+    assert set(codes[:-1]) == {-signal.SIGKILL}
+    logs = "".join(path.read_text() for path in sorted(hit.glob("log*")) if path.is_file())
+    assert "going on after step" in logs
+    histories = [pd.read_csv(folder / "history.csv") for folder in (calm, hit)]
+    pd.testing.assert_frame_equal(*(h.drop(columns="duration_s") for h in histories))
+    models = [torch.load(folder / "model.pt", weights_only=True) for folder in (calm, hit)]
+    for name, weights in models[0]["weights"].items():
+        assert torch.equal(weights, models[1]["weights"][name]), name
+
+
 def test_a_run_killed_and_resumed_is_the_undisturbed_one(root, tmp_path):
     cohort = make_cohort(tmp_path)
     plan = cohort.plan(max_steps=160, validate_every_steps=40, checkpoint_every_steps=3)
     calm, hit = tmp_path / "calm", tmp_path / "hit"
     assert run_interrupted(root, cohort.train_flags(plan, calm), calm, []) == [0]
     interruptions = [(20, signal.SIGKILL), (60, signal.SIGTERM)]
-    codes = run_interrupted(root, cohort.train_flags(plan, hit), hit, interruptions)
+    flags = [*cohort.train_flags(plan, hit), "--out-tensorboard", str(hit / "board")]
+    codes = run_interrupted(root, flags, hit, interruptions)
     assert codes == [-signal.SIGKILL, 75, 0]
     assert "going on after step" in (hit / "run1.log").read_text()
     assert "going on after step" in (hit / "run2.log").read_text()
@@ -134,5 +178,11 @@ def test_a_run_killed_and_resumed_is_the_undisturbed_one(root, tmp_path):
     for name, weights in models[0]["weights"].items():
         assert torch.equal(weights, models[1]["weights"][name]), name
     assert not (hit / "checkpoints").exists()
+    # TensorBoard's files hold each step once, whatever was written before the kills.
+    board = EventAccumulator(str(hit / "board"), size_guidance={"scalars": 0}).Reload()
+    written = [(event.step, event.value) for event in board.Scalars("loss")]
+    assert [step for step, _ in written] == list(range(1, 161))
+    assert [value for _, value in written] == pytest.approx(histories[1]["loss"].tolist())
+    assert [event.step for event in board.Scalars("validation_dice")] == [40, 80, 120, 160]
     digests = [json.loads((f / "record.json").read_text())["data_sha256"] for f in (calm, hit)]
     assert digests[0] == digests[1]
