@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+NNUNET := .venv-nnunet
 BIN := $(VENV)/bin
 ARGS ?=
 # make's own variables must not reach the jobs' shells.
 unexport MAKEFLAGS MFLAGS
 
-.PHONY: env run plan status test test-full lint viewer docs clean help test-env env-export system-packages
+.PHONY: env env-nnunet run plan status test test-full lint viewer docs clean help test-env env-export system-packages
 .DEFAULT_GOAL := help
 
 help:  ## what each command does
@@ -65,6 +66,16 @@ $(VENV)/.installed-export: envs/requirements-export.txt $(VENV)/.installed
 	@touch $@
 
 test-env: $(VENV)/.installed-test $(VENV)/.installed-export
+
+env-nnunet: $(NNUNET)/.installed  ## create .venv-nnunet for the optional rule train_nnunet
+
+# Without resolving: the file says why.
+$(NNUNET)/.installed: envs/requirements-nnunet.txt envs/constraints.txt
+	@echo 'installing nnU-Net apart from the other packages (a few minutes)'
+	@[ -x $(NNUNET)/bin/python ] || $(PYTHON) -m venv $(NNUNET)
+	@$(NNUNET)/bin/python -m pip install -qq \
+	  --no-deps -r envs/requirements-nnunet.txt -c envs/constraints.txt
+	@touch $@
 
 env-export: $(VENV)/.installed-export  ## install what scripts/export_*.py need besides
 

@@ -107,6 +107,8 @@ def test_what_scripts_import_is_required():
         needed = required("requirements")
         if path.name.startswith(EXPORTS):
             needed = needed | required("requirements-export")
+        if path.name == "nnunet_job.py":
+            needed = required("requirements-nnunet")
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.Import):
@@ -154,3 +156,12 @@ def test_pip_install_makes_the_library_importable(tmp_path):
     result = call(tmp_path, sys.executable, "-c", program, PYTHONPATH=str(target))
     assert result.returncode == 0, result.stdout
     assert str(target) in result.stdout
+
+
+def test_the_environment_of_nnunet_is_pinned_and_leaves_torchvision_out():
+    needed = required("requirements-nnunet")
+    assert needed <= set(CONSTRAINTS)
+    assert {"nnunetv2", "torch"} <= needed
+    assert "torchvision" not in needed
+    recipe = (ROOT / "Makefile").read_text().split("$(NNUNET)/.installed:")[1]
+    assert "--no-deps -r envs/requirements-nnunet.txt -c envs/constraints.txt" in recipe

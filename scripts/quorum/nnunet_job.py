@@ -1,0 +1,110 @@
+"""nnU-Net's own part of train_nnunet: run by the Python of its own environment, never imported.
+
+    python nnunet_job.py job.json
+
+Plans, preprocesses, trains and predicts by nnU-Net's own functions, with its folders in the
+environment variables nnUNet_raw, nnUNet_preprocessed and nnUNet_results. nnU-Net's command line
+looks for trainers in every file that it has, and one needs torchvision, whose wheel does not
+import beside torch's CPU build: so its trainer is made here.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+    extract_fingerprints,
+    plan_experiments,
+    preprocess,
+)
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+CONFIGURATION = "3d_fullres"
+
+
+class Trainer(nnUNetTrainer):
+    """nnU-Net's trainer without its validation on whole images: the job is scored elsewhere."""
+
+    def perform_actual_validation(self, save_probabilities: bool = False):
+        """Do nothing."""
+
+
+def plan(job: dict):
+    """Take fingerprint, plan and preprocess the data set, unless that was done."""
+    folder = Path(job["preprocessed"])
+    done = folder / "done"
+    if done.exists():
+        return
+    number = [job["dataset"]]
+    extract_fingerprints(number, num_processes=1, check_dataset_integrity=True)
+    plan_experiments(number)
+    preprocess(number, configurations=[CONFIGURATION], num_processes=[1])
+    (folder / "splits_final.json").write_text(json.dumps([job["split"]]))
+    done.touch()
+
+
+def train(job: dict) -> Trainer:
+    """Return a trainer after all its epochs, gone on with where a checkpoint is."""
+    folder = Path(job["preprocessed"])
+    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    dataset = json.loads((folder / "dataset.json").read_text())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    latest = next(Path(job["results"]).rglob("checkpoint_latest.pth"), None)
+    plans["continue_training"] = latest is not None
+    trainer = Trainer(plans, CONFIGURATION, 0, dataset, device)
+    if job["epochs"]:
+        trainer.num_epochs = job["epochs"]
+        trainer.num_iterations_per_epoch = job["iterations_per_epoch"]
+        trainer.num_val_iterations_per_epoch = max(job["iterations_per_epoch"] // 5, 1)
+        trainer.save_every = 1
+    trainer.initialize()
+    if latest:
+        trainer.load_checkpoint(str(latest))
+    trainer.run_training()
+    return trainer
+
+
+def predict(trainer: Trainer, images) -> np.ndarray:
+    """Return the probability of being nodule: images and answer float (n, z, y, x)."""
+    trainer.set_deep_supervision_enabled(False)
+    predictor = nnUNetPredictor(
+        use_mirroring=True,
+        perform_everything_on_device=trainer.device.type == "cuda",
+        device=trainer.device,
+        allow_tqdm=False,
+    )
+    predictor.manual_initialization(
+        trainer.network,
+        trainer.plans_manager,
+        trainer.configuration_manager,
+        [trainer.network.state_dict()],
+        trainer.dataset_json,
+        type(trainer).__name__,
+        trainer.inference_allowed_mirroring_axes,
+    )
+    properties, found = {"spacing": [1.0, 1.0, 1.0]}, []
+    for number, image in enumerate(images, 1):
+        answer = predictor.predict_single_npy_array(
+            image[None].astype(np.float32), dict(properties), None, None, True
+        )
+        found.append(answer[1][1].astype(np.float16))
+        print(f"crops: {number} of {len(images)} predicted", flush=True)
+    return np.stack(found)
+
+
+def main(path):
+    """Do the job that a JSON file describes."""
+    job = json.loads(Path(path).read_text())
+    torch.set_num_threads(job["threads"])
+    plan(job)
+    trainer = train(job)
+    probability = predict(trainer, np.load(job["crops"])["image"])
+    count = sum(p.numel() for p in trainer.network.parameters())
+    np.savez(job["answer"], probability=probability, num_parameters=count)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
