@@ -34,6 +34,7 @@ def make_shard(
     data_kind: str = "phantom",
     first: int = 0,
     uncovered_slices: int = 0,
+    radii_mm=None,
 ):
     """Write a shard and return its path.
 
@@ -53,6 +54,8 @@ def make_shard(
         Number of the first nodule: give shards of one test different ones.
     uncovered_slices : int
         How many slices at each end in z are uncovered.
+    radii_mm : sequence of float, optional
+        One a nodule, in place of 3 to 8 mm at random.
     """
     attributes = {
         "data_kind": data_kind if num_nodules else "empty",
@@ -71,17 +74,20 @@ def make_shard(
     has_latent = data_kind == "phantom"
     with ShardWriter(path, attributes, has_latent=has_latent) as writer:
         for number in range(first, first + num_nodules):
-            cube = make_cube(number, seed, shape, num_readers, data_kind, uncovered_slices)
+            radius = None if radii_mm is None else radii_mm[number - first]
+            cube = make_cube(number, seed, shape, num_readers, data_kind, uncovered_slices, radius)
             if not has_latent:
                 del cube["latent"]
             writer.add(cube)
     return path
 
 
-def make_cube(number, seed, shape, num_readers, data_kind, uncovered_slices) -> dict:
+def make_cube(
+    number, seed, shape, num_readers, data_kind, uncovered_slices, radius_mm=None
+) -> dict:
     """Return every field of one synthetic nodule."""
     generator = np.random.default_rng([seed, number])
-    radius = generator.uniform(3, 8)
+    radius = generator.uniform(3, 8) if radius_mm is None else radius_mm
     middle = (np.array(shape) - 1) / 2 + generator.uniform(-0.5, 0.5, 3)
     latent = ball(shape, middle, radius)
     readers = np.zeros(shape, np.uint8)

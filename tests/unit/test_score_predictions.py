@@ -1,21 +1,26 @@
 """score_predictions: known answers, the same grid and region for readers and model."""
 
 import signal
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from freeze_plan import main as freeze
 from model_factory import make_cohort
 from predict_cubes import main as predict
 from score_predictions import main
 from train_model import main as train
 
 from quorum.errors import InputError
+from quorum.frozen_plan import read_looks
 from quorum.scoring import readers_pairs, reference_masks, score_nodule
 from quorum.shards import open_shards
+from quorum.surface_metrics import compare_masks
 from quorum.tables import read_table, write_table
 
+ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (20, 30, 30)
 
 
@@ -62,6 +67,81 @@ def test_known_answers(scored):
     assert scored[0.0, "model", "others1"]["dice"] == pytest.approx(4 / 6)
 
 
+def ball(radius, x=24.0):
+    """Return a ball of a radius in voxels: bool (48, 48, 48)."""
+    z, y, other = np.ogrid[:48, :48, :48]
+    return (z - 24.0) ** 2 + (y - 24.0) ** 2 + (other - x) ** 2 <= radius**2
+
+
+def score_pair(predicted, reference, spacing_mm=1.0, distance_mm=None):
+    """Return the model's row against a consensus of four equal readers."""
+    references = reference_masks(four_readers([reference] * 4), 4)
+    coverage = np.ones(reference.shape, bool)
+    rows = score_nodule(
+        {0.0: predicted}, references, coverage=coverage, spacing_mm=spacing_mm,
+        readers_distance_mm=distance_mm,
+    )  # fmt: skip
+    return rows_by_pair(rows)[0.0, "model", "consensus"]
+
+
+def test_balls_inside_each_other():
+    row = score_pair(ball(12), ball(8), distance_mm=4.5)
+    volumes = [4 / 3 * np.pi * radius**3 for radius in (8, 12)]
+    assert row["dice"] == pytest.approx(2 * volumes[0] / sum(volumes), rel=0.02)
+    assert row["volume_error_mm3"] == pytest.approx(volumes[1] - volumes[0], rel=0.02)
+    assert row["volume_error_share"] == pytest.approx((12 / 8) ** 3 - 1, rel=0.03)
+    assert row["assd_mm"] == pytest.approx(4, abs=0.4)
+    assert row["hd95_mm"] == pytest.approx(4, abs=0.7)
+    assert row["hd95_pooled_mm"] <= row["hd95_mm"]
+    assert row["center_distance_mm"] == pytest.approx(0, abs=1e-9)
+    assert row["surface_dice_1mm"] == 0
+    assert row["surface_dice_readers"] > 0.9
+    assert row["is_hit"]
+
+
+def test_distances_are_in_mm():
+    one, half = (score_pair(ball(8, 27), ball(8), spacing) for spacing in (1.0, 0.5))
+    assert one["center_distance_mm"] == pytest.approx(3)
+    for name in ("hd95_mm", "hd95_pooled_mm", "assd_mm", "center_distance_mm"):
+        assert half[name] == pytest.approx(one[name] / 2)
+    assert half["volume_mm3"] == pytest.approx(one["volume_mm3"] / 8)
+    assert half["surface_dice_1mm"] > one["surface_dice_1mm"]
+
+
+def test_a_hit_needs_a_tenth():
+    assert not score_pair(ball(8, 24 + 14), ball(8))["is_hit"]  # IoU 0.01
+    assert score_pair(ball(8, 24 + 9), ball(8))["is_hit"]  # IoU 0.16
+    nothing = np.zeros((48, 48, 48), bool)
+    both_empty = score_pair(nothing, nothing)
+    assert both_empty["is_hit"]
+    assert not both_empty["is_penalized"]
+    assert np.isnan(both_empty["dice"])
+
+
+def test_an_empty_mask_costs_the_cubes_diagonal():
+    row = score_pair(np.zeros((48, 48, 48), bool), ball(8), 0.5)
+    assert row["is_penalized"]
+    for name in ("hd95_mm", "hd95_pooled_mm", "assd_mm", "center_distance_mm"):
+        assert row[name] == pytest.approx(0.5 * 48 * 3**0.5)
+    assert row["surface_dice_1mm"] == 0
+    assert (row["dice"], row["is_hit"]) == (0, False)
+
+
+def test_distances_are_those_of_the_trees():
+    """Scoring keeps a distance map a mask; `surface_distances` asks trees: the same numbers."""
+    generator = np.random.default_rng(0)
+    known = np.ones((48, 48, 48), bool)
+    known[:, :, 34:] = False
+    for _ in range(5):
+        a, b = (ball(generator.uniform(5, 11), generator.uniform(18, 30)) for _ in range(2))
+        ours = score_nodule(
+            {0.0: a}, reference_masks(four_readers([b] * 4), 4), coverage=known, spacing_mm=0.7
+        )[0]
+        theirs = compare_masks(a, b, (0.7,) * 3, region=known)
+        for name in ("dice", "iou", "hd95_mm", "assd_mm"):
+            assert ours[name] == pytest.approx(theirs[name])
+
+
 def test_every_pair_is_there_once(scored):
     names = [f"reader{k}" for k in range(1, 5)]
     others = [f"others{k}" for k in range(1, 5)]
@@ -77,7 +157,7 @@ def test_an_empty_mask_is_dice_0_and_counted(scored):
     row = scored[4.0, "model", "consensus"]
     assert (row["dice"], row["iou"], row["is_empty"], row["is_hit"]) == (0, 0, True, False)
     assert row["volume_error_mm3"] == -216
-    assert np.isnan(row["hd95_mm"])
+    assert np.isnan(row["hd95_mm"])  # away from the centre no distance is measured
 
 
 def test_only_covered_voxels_count_for_model_and_readers_and_their_border_is_no_surface():
@@ -132,14 +212,14 @@ def flags_of(cohort, predictions, out, consensus="majority"):
 
 
 def write_agreement(cohort):
-    """Write the readers' own distances: 2 mm in the training folds 2 to 4, 9 mm elsewhere."""
+    """Write the readers' own distances: 2 mm in the middle of folds 2 to 4, 3 mm of all folds."""
     cubes, path = open_shards(cohort.shards), cohort.folder / "agreement.csv"
     part_of = pd.read_csv(cohort.splits).set_index("patient_id")["part"]
-    is_training = [part_of[str(name)] in ("fold2", "fold3", "fold4") for name in cubes.patient_id]
+    apart = {"fold0": 9.0, "fold1": 9.0, "fold2": 1.0, "fold3": 2.0, "fold4": 3.0, "test": 50.0}
     frame = pd.DataFrame({
         "nodule_id": [str(name) for name in cubes.nodule_id], "kind": "pair", "reader_a": 1,
         "reader_b": 2, "dice": 0.8, "iou": 0.7, "hd95_mm": 3.0,
-        "assd_mm": np.where(is_training, 2.0, 9.0), "is_empty_mask": False,
+        "assd_mm": [apart[part_of[str(name)]] for name in cubes.patient_id], "is_empty_mask": False,
     })  # fmt: skip
     write_table(frame, path, "agreement", {})
     return path
@@ -199,6 +279,70 @@ def test_an_unknown_consensus(run, tmp_path):
     predictions = run.folder / "run" / "predictions.h5"
     with pytest.raises(InputError, match="'majorty'"):
         main(flags_of(run, predictions, tmp_path / "scores.csv", "majorty"))
+
+
+def test_predictions_of_another_part_or_a_nodule_twice(run, tmp_path):
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes((run.folder / "run" / "predictions.h5").read_bytes())
+    with h5py.File(bad, "r+") as file:
+        file.attrs["part"] = "fold1"
+    with pytest.raises(InputError, match="say fold1 and hold the patient"):
+        main(flags_of(run, bad, tmp_path / "scores.csv"))
+    with h5py.File(bad, "r+") as file:
+        file.attrs["part"] = "fold0"
+        file["nodule_id"][1] = file["nodule_id"][0]
+    with pytest.raises(InputError, match="1 twice"):
+        main(flags_of(run, bad, tmp_path / "scores.csv"))
+
+
+@pytest.fixture(scope="module")
+def tested(run, tmp_path_factory):
+    """The same cohort's test part, as an ensemble would predict it, with drawn masks."""
+    plan, out = run.folder / "ball.yaml", run.folder / "run"
+    folder = tmp_path_factory.mktemp("test_part")
+    predict([*run.predict_flags(plan, out, part="test")[:-1], str(folder / "predictions.h5")])
+    with h5py.File(folder / "predictions.h5", "r+") as file:
+        file.attrs.update(fold=-1, seed=-1)
+        drawn = file["probability"][:, 0] >= 0.5
+        moved = np.stack([np.roll(drawn, k, axis=-1) for k in range(3)], axis=1)
+        file["samples"] = moved.astype(np.uint8)
+    return folder / "predictions.h5"
+
+
+def test_the_test_part_needs_a_frozen_plan_and_each_look_is_logged(run, tested, tmp_path):
+    flags = flags_of(run, tested, tmp_path / "scores.csv")
+    with pytest.raises(InputError, match="without a frozen analysis plan"):
+        main(flags)
+    plan = ROOT / "config" / "analysis_plan.yaml"
+    stored, looks = str(tmp_path / "plan.json"), str(tmp_path / "looks")
+    freeze(["--plan", str(plan), "--looks", looks, "--out-plan", stored])
+    with pytest.raises(InputError, match="without a log"):
+        main([*flags, "--frozen-plan", stored])
+    for count in (1, 2):
+        main([*flags, "--frozen-plan", stored, "--looks", looks])
+        assert len(read_looks(looks)) == count
+    scores = read_table(tmp_path / "scores.csv", "scores")
+    assert set(scores["part"]) == {"test"}
+    # Members of an ensemble trained on all folds, and on no patient of the test part.
+    assert (scores["readers_distance_mm"] == 3).all()
+    nodules = read_table(tmp_path / "scores.nodules.csv", "nodule_scores")
+    assert set(nodules["sample_source"]) == {"samples"}
+    assert (nodules["num_samples"] == 3).all()
+    assert (nodules["samples_diversity"] > 0).all()
+    assert (nodules["ged_squared_distinct"] < nodules["ged_squared"]).all()
+
+
+def test_one_thresholded_mask_is_one_sample(run, tmp_path):
+    out = tmp_path / "scores.csv"
+    main(flags_of(run, run.folder / "run" / "predictions.h5", out))
+    nodules = read_table(out.with_suffix(".nodules.csv"), "nodule_scores")
+    assert set(nodules["sample_source"]) == {"threshold"}
+    assert nodules["ged_squared_distinct"].isna().all()
+    assert (nodules["readers_diversity"] > 0).all()
+    bins = read_table(out.with_suffix(".calibration.csv"), "calibration")
+    assert bins["num_voxels"].sum() == nodules["num_band_voxels"].sum()
+    # A ball of 0 and 1 fills the outermost bins alone.
+    assert (bins["num_voxels"] > 0).tolist() == [True, *[False] * 8, True]
 
 
 def test_masks_of_another_nodule_score_badly(run, tmp_path):

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quorum.surface_metrics import compare_masks, dice, iou, surface, surface_distances, tight_box
+from quorum.surface_metrics import (
+    compare_masks,
+    dice,
+    hd95_mm,
+    hd95_pooled_mm,
+    iou,
+    surface,
+    surface_dice,
+    surface_distances,
+    tight_box,
+)
 
 SPACING_MM = (2.5, 0.7, 0.8)
 
@@ -69,6 +79,32 @@ def test_distances_are_monais(seed):
     assd = compute_average_surface_distance(*tensors, symmetric=True, **options)
     assert found["hd95_mm"] == pytest.approx(float(hd95), rel=1e-5)
     assert found["assd_mm"] == pytest.approx(float(assd), rel=1e-5)
+
+
+@pytest.mark.parametrize("tolerance_mm", [0.0, 0.6, 1.0, 2.5])
+def test_surface_dice_and_overlap_are_monais(tolerance_mm):
+    torch = pytest.importorskip("torch")
+    from monai.metrics import compute_dice, compute_iou, compute_surface_dice
+
+    for seed in range(8):
+        a, b = blobs(seed), blobs(seed + 100)
+        masks = [np.stack([~mask, mask])[None].astype(np.float32) for mask in (a, b)]
+        pair = [torch.from_numpy(mask) for mask in masks]
+        theirs = compute_surface_dice(*pair, class_thresholds=[tolerance_mm], spacing=SPACING_MM)
+        ours = surface_dice(*surface_distances(a, b, SPACING_MM), tolerance_mm)
+        assert ours == pytest.approx(float(theirs), abs=1e-6)
+        assert dice(a, b) == pytest.approx(float(compute_dice(*pair, include_background=False)))
+        assert iou(a, b) == pytest.approx(float(compute_iou(*pair, include_background=False)))
+
+
+def test_pooled_and_directed_hd95_differ_as_their_definitions_say():
+    # All of the small surface is on the large one; a tenth of the large one is 5 mm away.
+    a_to_b, b_to_a = np.zeros(100), np.r_[np.zeros(90), np.full(10, 5.0)]
+    assert hd95_mm(a_to_b, b_to_a) == pytest.approx(5)
+    assert hd95_pooled_mm(a_to_b, b_to_a) == pytest.approx(np.percentile([0] * 190 + [5] * 10, 95))
+    assert hd95_pooled_mm(a_to_b, b_to_a) < hd95_mm(a_to_b, b_to_a)
+    assert np.isnan(hd95_pooled_mm(np.empty(0), np.empty(0)))
+    assert np.isnan(surface_dice(np.empty(0), np.empty(0), 1.0))
 
 
 def test_surface_is_monais_edge():
