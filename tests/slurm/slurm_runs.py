@@ -23,7 +23,7 @@ TRAINED = "results/train_model/unet3d/fold0_seed0/model.pt"
 TRAINING_LOG = "results/logs/train_model/unet3d/fold0_seed0.log"
 ACTIVE = ("PENDING", "RUNNING", "COMPLETING")
 # How long a test waits for what takes seconds on a machine with nothing else to do.
-PATIENCE_S = 240
+PATIENCE_S = 600
 
 
 def submit(folder: Path, *flags, has_accounting: bool = False, **variables):
