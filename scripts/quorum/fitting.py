@@ -133,5 +133,8 @@ def fit_numbers(plan, args, *, cubes, parts):
     numbers = fit_baseline(method, cases)
     LOG.info("%s: %s", method, json.dumps(numbers))
     found = {"numbers": numbers, "threshold": 0.5, "postprocess": "none"}
+    if args.out_tensorboard:
+        # A baseline has no steps; the rule's folder is there all the same.
+        os.makedirs(args.out_tensorboard, exist_ok=True)
     num_fitted = sum(np.size(value) for value in numbers.values()) - 1  # training_dice apart
     return found, [], {"num_parameters": num_fitted, "num_steps": 0}, None
