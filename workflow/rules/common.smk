@@ -81,6 +81,7 @@ localrules:
     compare_experiments,
     compare_with_readers,
     compare_papers,
+    list_runs,
 
 
 def whole_path(path):
