@@ -40,7 +40,8 @@ rule all:
         "<results>/summarize_series/series.csv",
         "<results>/list_runs/runs.csv",
         "<results>/write_report/index.html",
-        "<results>/describe_splits/table1.csv",
+        "<results>/write_cards/model_card.html",
+        "<results>/write_summary/summary.pdf",
 
 
 rule reproduce_papers:

@@ -1,0 +1,198 @@
+"""Cards, checklists and references hold the run's own numbers, and links that lead somewhere."""
+
+import html.parser
+import json
+import re
+
+import pytest
+import write_cards
+from conftest import ROOT
+from handover_inputs import make_handover
+
+from quorum.card_files import CARDS, CHECKLISTS, FILES, TEMPLATES
+from quorum.closed_schema import load_yaml
+from quorum.errors import InputError
+from quorum.report.look import LOOK, PAGES
+from quorum.tables import read_table
+
+NUM_ITEMS = {"claim": 44, "tripod_ai": 52, "dome": 21}
+
+
+def write(folder, flags):
+    """Run the script; return its folder."""
+    out = folder / "write_cards"
+    write_cards.main([*flags, "--out-files", *(str(out / name) for name in FILES)])
+    return out
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    """The files of a phantom run."""
+    folder = tmp_path_factory.mktemp("phantom")
+    return write(folder, make_handover(folder))
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The files of a run on volumes that were cut out."""
+    folder = tmp_path_factory.mktemp("real")
+    return write(folder, make_handover(folder, data_kind="cut_out"))
+
+
+def test_every_page_of_a_phantom_run_says_so_and_none_of_a_real_one(phantom, real):
+    pages = [name for name in FILES if name.endswith((".md", ".html"))]
+    assert len(pages) == 12
+    for name in pages:
+        assert "PHANTOM IMAGES" in (phantom / name).read_text()
+        assert "phantom" not in (real / name).read_text().lower()
+    assert "phantom" in (phantom / "references.bib").read_text()
+    assert "optimistic" in (real / "model_card.md").read_text()
+
+
+def test_the_model_card_has_the_usual_sections_and_the_runs_numbers(phantom):
+    text = (phantom / "model_card.md").read_text()
+    sections = re.findall(r"^## (.*)$", text, re.M)
+    assert sections == [
+        "Model details", "Intended use", "Factors", "Metrics", "Evaluation data", "Training data",
+        "Quantitative analyses", "Ethical considerations", "Caveats and recommendations",
+    ]  # fmt: skip
+    row = "| unet3d | 0.800 (0.700 to 0.900) | 4 | 2 | 0.250 | not reported |"
+    assert row in text
+    assert "1,234,567" in text
+    assert "0.75, component" in text
+    assert "| sex | female | 0.800 (0.800 to 0.800) | 4 | 2 |" in text
+
+
+def test_the_data_card_has_the_usual_sections_and_the_runs_numbers(real):
+    text = (real / "data_card.md").read_text()
+    sections = re.findall(r"^## (.*)$", text, re.M)
+    assert sections == [
+        "Motivation", "Composition", "Collection process", "Preprocessing, cleaning, labelling",
+        "Uses", "Distribution", "Maintenance", "Known limits",
+    ]  # fmt: skip
+    assert "6 nodules of 3 patients in 3 series" in text
+    assert "| at least 4 annotations | 9 | 3 | 6 |" in text
+    assert "Age: 61 (61 to 61)" in text
+    assert "CC BY 3.0" in text
+
+
+def test_the_methods_paragraph_cites_only_what_the_references_hold(phantom):
+    text = (phantom / "methods.md").read_text()
+    keys = {
+        k.strip() for found in re.findall(r"\[([a-z0-9_; ]+)\]", text) for k in found.split(";")
+    }
+    bib = (phantom / "references.bib").read_text()
+    assert {"armato2011", "torch", "snakemake"} <= keys
+    for key in keys:
+        assert re.search(rf"@\w+\{{{key},", bib), key
+    assert "0.850" in text  # the mean of the readers' 0.8 and 0.9
+    assert "1 repaired" in text
+
+
+def test_references_are_whole_entries_with_versions_and_the_runs_networks(phantom):
+    bib = (phantom / "references.bib").read_text()
+    keys = re.findall(r"^@\w+\{(\w+),", bib, re.M)
+    assert len(set(keys)) == len(keys) > 25
+    for entry in bib.split("\n\n")[1:]:
+        assert entry.count("{") == entry.count("}")
+        assert " title = {" in entry
+    assert "note = {Version 2.0.1}" in next(e for e in bib.split("\n\n") if "{torch," in e)
+    assert "network_unet3d" in keys
+    assert "network_vnet" not in keys
+    assert "warfield2004" not in keys  # no STAPLE in this run
+
+
+def test_the_checklists_are_whole_and_every_answer_has_its_place(phantom):
+    table = read_table(phantom / "checklists.csv", "checklists")
+    assert table.groupby("checklist").size().to_dict() == NUM_ITEMS
+    assert not table.duplicated(["checklist", "item"]).any()
+    reported = table[table["status"] == "reported"]
+    assert reported["answer"].notna().all()
+    assert reported["link"].notna().all()
+    lacking = set(table.loc[table["status"] == "not reported", "topic"])
+    assert {"Funding and role of funders", "Testing on external data"} <= lacking
+    for name in CHECKLISTS:
+        page = (phantom / f"checklist_{name}.md").read_text()
+        assert page.count("\n| ") - 1 == NUM_ITEMS[name]
+
+
+def test_links_lead_to_pages_and_sections_of_the_report_or_to_files(phantom):
+    table = read_table(phantom / "checklists.csv", "checklists")
+    pages = {f"{name}.html" for name, _, _ in PAGES}
+    sections = {path.name.removesuffix(".html.j2") for path in (LOOK / "sections").iterdir()}
+    rules = (ROOT / "workflow" / "rules" / "handover.smk").read_text()
+    for link in set(table["link"].dropna()):
+        if link.startswith("../write_report/"):
+            page, section = link.removeprefix("../write_report/").split("#")
+            assert page in pages, link
+            assert section in sections, link
+        else:
+            assert f'"<results>/{link.removeprefix("../")}"' in rules, link
+
+
+def test_each_answer_is_asked_for_and_each_item_has_one():
+    answers = load_yaml(TEMPLATES / "answers.yaml")
+    lists = load_yaml(TEMPLATES / "checklists.yaml")
+    assert set(lists) == set(CHECKLISTS)
+    asked = {item[3] for checklist in lists.values() for item in checklist["items"]}
+    cards = "".join((TEMPLATES / f"{name}.md.j2").read_text() for name in CARDS)
+    assert asked | set(re.findall(r"\ba\.(\w+)", cards)) == set(answers)
+    bib = (TEMPLATES / "references.bib").read_text()
+    for checklist in lists.values():
+        assert f"{{{checklist['reference']}," in bib
+
+
+class Outline(html.parser.HTMLParser):
+    """Counts tags, and holds open ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        """Note a tag."""
+        self.seen.append(tag)
+        self.links += [value for name, value in attrs if name in ("href", "src")]
+        if tag not in ("meta", "br", "hr", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        """Close the tag that was opened last."""
+        assert self.open.pop() == tag
+
+
+def test_the_html_is_closed_and_needs_no_network(phantom):
+    for name in FILES:
+        if name.endswith(".html"):
+            outline = Outline()
+            outline.feed((phantom / name).read_text())
+            assert outline.open == []
+            assert outline.seen.count("h1") == 1
+            assert not any(link.startswith("http") for link in outline.links)
+            assert "table" in outline.seen or name == "methods.html"
+
+
+def test_words_of_headers_are_no_markup(real):
+    page = (real / "model_card.html").read_text()
+    assert "<td>GE &lt;script&gt;1/2</td>" in page
+    assert "<script" not in page
+
+
+def change(flags, name, value):
+    """Return the flags with another value of one."""
+    place = flags.index(name) + 1
+    return [*flags[:place], value, *flags[place + 1 :]]
+
+
+def test_a_missing_experiment_and_missing_results_are_one_sentence(tmp_path):
+    flags = make_handover(tmp_path)
+    settings = json.loads(flags[flags.index("--settings") + 1])
+    settings["experiments"].append("vnet")
+    with pytest.raises(InputError, match="the experiment vnet has no record among the 2 given"):
+        write(tmp_path, change(flags, "--settings", json.dumps(settings)))
+    with pytest.raises(InputError, match=r"the table .*nothing.csv can't be read"):
+        write(tmp_path, change(flags, "--summary", str(tmp_path / "nothing.csv")))
+    (tmp_path / "record-unet3d.json").write_text("{")
+    with pytest.raises(InputError, match=r"record-unet3d\.json can't be read"):
+        write(tmp_path, flags)
+    assert not (tmp_path / "write_cards").exists()
