@@ -10,6 +10,7 @@ import pandas as pd
 from quorum.datasets import read_register
 from quorum.errors import InputError
 from quorum.explanation_files import read_explanations
+from quorum.report.consistency import check_cohort, check_experiments
 from quorum.report.runs import read_run
 from quorum.settings import SCHEMAS, load_yaml
 from quorum.shards import CubeSet, open_shards
@@ -243,53 +244,3 @@ def read_origins(args) -> dict:
             if beside.is_file():
                 origins.setdefault(flag, []).append(read_json(beside)["made_by"])
     return origins
-
-
-def check_cohort(inputs: Inputs):
-    """Refuse cubes, predictions or scores of nodules that the cohort doesn't hold."""
-    cohort = set(inputs.nodules["nodule_id"])
-    sources = {"the shards hold": set(inputs.cubes.nodule_id)}
-    sources["the scores name"] = set(inputs.scores["nodule_id"])
-    for one in inputs.predictions:
-        sources[f"the predictions {one.path} hold"] = set(one.nodule_id)
-    for words, ids in sources.items():
-        strangers = sorted(ids - cohort)
-        if strangers:
-            raise InputError(
-                f"{words} {len(strangers)} nodules of another cohort, such as {strangers[0]}",
-                f"only the {len(cohort)} nodules of select_nodules/nodules.csv",
-                "run Snakemake again, so that everything is made from one cohort",
-            )
-    kinds = set(inputs.scores["data_kind"].dropna()) | {p.data_kind for p in inputs.predictions}
-    if kinds - {inputs.data_kind, "empty"}:
-        raise InputError(
-            f"scores or predictions are of {sorted(kinds)} and the cubes of {inputs.data_kind}",
-            "one kind of images in one report",
-            "run Snakemake again, so that everything is made from one source",
-        )
-
-
-def check_experiments(inputs: Inputs):
-    """Refuse a report in which an experiment lacks scores, a summary or a record."""
-    scored = set(inputs.scores["experiment"])
-    summed = set(inputs.summary["experiment"])
-    recorded = {record.get("experiment") for record in inputs.records}
-    for name in inputs.experiments:
-        for words, found in (
-            ("no scores", scored),
-            ("no row in summary.csv", summed),
-            ("no record", recorded),
-        ):
-            if name not in found and len(inputs.cubes):
-                raise InputError(
-                    f"the experiment {name} has predictions and {words}",
-                    "every experiment with predictions, scores, a summary and a record",
-                    "run Snakemake again for the experiments of the configuration",
-                )
-    missing = sorted((scored | summed) - set(inputs.experiments) - {"readers"})
-    if missing:
-        raise InputError(
-            f"the experiment {missing[0]} has scores and no predictions",
-            "predictions of every scored experiment",
-            "run Snakemake again for the experiments of the configuration",
-        )

@@ -127,7 +127,7 @@ def schema_columns(schema: str, wanted: dict, shortest=()) -> list:
         Column to its heading. Numbers have 3 decimals, integers none; a column that the schema
         doesn't hold is text of the report's own.
     shortest : collection of str
-        Columns with as many digits as needed, in place of 3 decimals.
+        Numbers with as many digits as needed, in place of 3 decimals.
     """
     known = {column["name"]: column for column in load_schema(schema)["columns"]}
     digits = {"number": 3, "integer": 0}
@@ -135,7 +135,8 @@ def schema_columns(schema: str, wanted: dict, shortest=()) -> list:
     columns = []
     for key, label in wanted.items():
         one = known.get(key, own)
-        places = SHORTEST if key in shortest else digits.get(one["dtype"])
+        places = digits.get(one["dtype"])
+        places = SHORTEST if places is not None and key in shortest else places
         columns.append(Column(key, label, places, one["meaning"]))
     return columns
 
