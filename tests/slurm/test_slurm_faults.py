@@ -1,5 +1,6 @@
 """What a cluster does to a run, in minutes: jobs ended, too small, requeued; refused starts."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -87,16 +88,18 @@ def test_a_training_that_slurm_queues_again_goes_on(cluster, untrained, how):  #
 
 @pytest.mark.slow
 def test_a_training_over_its_time_goes_on_in_a_longer_job(cluster, untrained):  # noqa: F811
-    limits = [f"train_model:{value}" for value in ("runtime=attempt", "slurm_partition=cpu")]
-    flags = (TRAINED, "--set-resources", *limits, *training(1000000))
-    with submitting(untrained, *flags) as process:
+    with submitting(untrained, TRAINED, *training(1000000)) as process:
+        job = wait_for_state(cluster, "RUNNING")
+        wait_for_checkpoint(untrained)
+        cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
         wait_for_state(cluster, "TIMEOUT")
         wait_for(lambda: len(submissions(untrained)) == 2, PATIENCE_S, "no second job")
         goes_on = "going on after step"
         wait_for(lambda: goes_on in (untrained / TRAINING_LOG).read_text(), PATIENCE_S, goes_on)
         interrupt(process)
         wait_until_idle(cluster)
-    assert "runtime=2" in (untrained / "submit.txt").read_text()
+    asked = re.findall(r"runtime=(\d+)", (untrained / "submit.txt").read_text())
+    assert int(asked[1]) == 2 * int(asked[0])
 
 
 @pytest.mark.slow
