@@ -62,9 +62,11 @@ class Table:
         value = row.get(column.key)
         if is_missing(value):
             return "–"
+        if isinstance(value, str):
+            return value
         if column.digits == SHORTEST:
             return tick_words(float(f"{value:.4g}"))
-        if column.is_number and not isinstance(value, str):
+        if column.is_number:
             return number(int(value) if column.digits == 0 else float(value), column.digits)
         return str(value)
 
