@@ -13,51 +13,42 @@ PACKAGES = {"nibabel": "nibabel", "ignite": "pytorch-ignite", "einops": "einops"
 NOT_FOR_CARE = "Research only: not a medical device, not for diagnosis."
 
 
+# A scan becomes (z, y, x) towards S, P, L: LPS with its axes in the order that Quorum uses.
+TURNED = {
+    "_target_": "Orientationd",
+    "keys": "image",
+    "axcodes": "SPL",
+    "labels": [["L", "R"], ["P", "A"], ["I", "S"]],
+}
+# The point in LPS mm becomes voxels of the image as it is then.
+POINT_IN_VOXELS = (
+    {"_target_": "CopyItemsd", "keys": "point", "names": "point_vox"},
+    {"_target_": "ToTensord", "keys": "point_vox", "dtype": "$torch.float64"},
+    {
+        "_target_": "ApplyTransformToPointsd",
+        "keys": "point_vox",
+        "refer_keys": "image",
+        "affine_lps_to_ras": True,
+    },
+)
+
+
 def preprocessing(settings: dict, spacing_mm: float) -> list:
     """Return the transforms that turn a scan in HU into the network's crop, axes (z, y, x)."""
     lower, upper = settings["hu_window"]
-    size = list(settings["crop_vox"])
+    size, image = list(settings["crop_vox"]), {"keys": "image"}
+    resample = {"pixdim": [spacing_mm] * 3, "mode": "bilinear", "padding_mode": "border"}
+    window = {"a_min": lower, "a_max": upper, "b_min": -1.0, "b_max": 1.0, "clip": True}
+    crop = {"point_key": "point_vox", "size": size}
     return [
-        {"_target_": "LoadImaged", "keys": "image", "image_only": True},
-        {"_target_": "EnsureChannelFirstd", "keys": "image"},
-        # Array axes towards S, P, L: (z, y, x) in LPS.
-        {
-            "_target_": "Orientationd",
-            "keys": "image",
-            "axcodes": "SPL",
-            "labels": [["L", "R"], ["P", "A"], ["I", "S"]],
-        },
-        {
-            "_target_": "Spacingd",
-            "keys": "image",
-            "pixdim": [spacing_mm] * 3,
-            "mode": "bilinear",
-            "padding_mode": "border",
-        },
-        {"_target_": "CopyItemsd", "keys": "point", "names": "point_vox"},
-        {"_target_": "ToTensord", "keys": "point_vox", "dtype": "$torch.float64"},
-        {
-            "_target_": "ApplyTransformToPointsd",
-            "keys": "point_vox",
-            "refer_keys": "image",
-            "affine_lps_to_ras": True,
-        },
-        {
-            "_target_": "quorum.bundle_parts.CropAtPointd",
-            "keys": "image",
-            "point_key": "point_vox",
-            "size": size,
-        },
-        {"_target_": "SpatialPadd", "keys": "image", "spatial_size": size, "mode": "edge"},
-        {
-            "_target_": "ScaleIntensityRanged",
-            "keys": "image",
-            "a_min": lower,
-            "a_max": upper,
-            "b_min": -1.0,
-            "b_max": 1.0,
-            "clip": True,
-        },
+        {"_target_": "LoadImaged", **image, "image_only": True},
+        {"_target_": "EnsureChannelFirstd", **image},
+        TURNED,
+        {"_target_": "Spacingd", **image, **resample},
+        *POINT_IN_VOXELS,
+        {"_target_": "quorum.bundle_parts.CropAtPointd", **image, **crop},
+        {"_target_": "SpatialPadd", **image, "spatial_size": size, "mode": "edge"},
+        {"_target_": "ScaleIntensityRanged", **image, **window},
     ]
 
 
@@ -94,10 +85,37 @@ def postprocessing(model: dict) -> list:
     ]
 
 
+# MONAI's evaluator with the weights of models/model.pt.
+EVALUATOR = {
+    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
+    "inferer": {"_target_": "SimpleInferer"},
+    "handlers": [
+        {
+            "_target_": "CheckpointLoader",
+            "load_path": "$@bundle_root + '/models/model.pt'",
+            "load_dict": {"model": "@network"},
+            "map_location": "@device",
+            "strict": True,
+        }
+    ],
+    "evaluator": {
+        "_target_": "SupervisedEvaluator",
+        "device": "@device",
+        "val_data_loader": "@dataloader",
+        "network": "@network",
+        "inferer": "@inferer",
+        "postprocessing": "@postprocessing",
+        "val_handlers": "@handlers",
+    },
+    # Absolute, because `import` caches relative entries by the folder it is called in.
+    "initialize": ["$sys.path.insert(0, os.path.abspath(@bundle_root + '/scripts'))"],
+    "run": ["$@evaluator.run()"],
+}
+
+
 def inference_config(model: dict) -> dict:
     """Return configs/inference.json for a fitted network."""
-    settings = model["settings"]
-    compose = {"_target_": "Compose"}
+    settings, compose = model["settings"], {"_target_": "Compose"}
     return {
         "imports": ["$import numpy", "$import os", "$import sys", "$import torch"],
         "bundle_root": ".",
@@ -118,30 +136,8 @@ def inference_config(model: dict) -> dict:
             "data": "$[{'image': @image, 'point': numpy.array([[@point_lps_mm]], float)}]",
             "transform": "@preprocessing",
         },
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1},
-        "inferer": {"_target_": "SimpleInferer"},
         "postprocessing": {**compose, "transforms": postprocessing(model)},
-        "handlers": [
-            {
-                "_target_": "CheckpointLoader",
-                "load_path": "$@bundle_root + '/models/model.pt'",
-                "load_dict": {"model": "@network"},
-                "map_location": "@device",
-                "strict": True,
-            }
-        ],
-        "evaluator": {
-            "_target_": "SupervisedEvaluator",
-            "device": "@device",
-            "val_data_loader": "@dataloader",
-            "network": "@network",
-            "inferer": "@inferer",
-            "postprocessing": "@postprocessing",
-            "val_handlers": "@handlers",
-        },
-        # Absolute, because `import` caches relative entries by the folder it is called in.
-        "initialize": ["$sys.path.insert(0, os.path.abspath(@bundle_root + '/scripts'))"],
-        "run": ["$@evaluator.run()"],
+        **EVALUATOR,
     }
 
 
@@ -158,13 +154,6 @@ def metadata(model: dict, record: dict) -> dict:
     kind = "PHANTOM images" if model["data_kind"] == "phantom" else model["data_kind"]
     answer = record.get("answer", {})
     versions = {name: importlib.metadata.version(dist) for name, dist in PACKAGES.items()}
-    patch = {
-        "type": "image",
-        "num_channels": 1,
-        "spatial_shape": list(model["settings"]["crop_vox"]),
-        "dtype": "float32",
-        "is_patch_data": False,
-    }
     return {
         "schema": SCHEMA_URL,
         "version": BUNDLE_VERSION,
@@ -190,23 +179,22 @@ def metadata(model: dict, record: dict) -> dict:
         "intended_use": NOT_FOR_CARE,
         "references": ["Armato et al. 2011, doi 10.1118/1.3528204"],
         "quorum": {key: model[key] for key in ("fold", "seed", "data_kind", "threshold")},
-        "network_data_format": {
-            "inputs": {
-                "image": {
-                    **patch,
-                    "format": "hounsfield",
-                    "modality": "CT",
-                    "value_range": [-1, 1],
-                    "channel_def": {"0": "image"},
-                }
-            },
-            "outputs": {
-                "pred": {
-                    **patch,
-                    "format": "segmentation",
-                    "value_range": [0, 1],
-                    "channel_def": {"0": "probability of nodule"},
-                }
-            },
-        },
+        "network_data_format": data_format(model["settings"]["crop_vox"]),
+    }
+
+
+def data_format(crop_vox) -> dict:
+    """Return what goes into the network and what comes out, in the specification's words."""
+    patch = {
+        "type": "image",
+        "num_channels": 1,
+        "spatial_shape": list(crop_vox),
+        "dtype": "float32",
+        "is_patch_data": False,
+    }
+    image = {"format": "hounsfield", "modality": "CT", "value_range": [-1, 1]}
+    share = {"format": "segmentation", "value_range": [0, 1]}
+    return {
+        "inputs": {"image": {**patch, **image, "channel_def": {"0": "image"}}},
+        "outputs": {"pred": {**patch, **share, "channel_def": {"0": "probability of nodule"}}},
     }

@@ -204,6 +204,29 @@ def cohort_facts(tables: dict, settings: dict) -> dict:
     }
 
 
+def records_by_name(records: list, wanted: list) -> dict:
+    """Return the records of each experiment.
+
+    Raises
+    ------
+    InputError
+        When an experiment of the configuration has none.
+    """
+    by_name = {}
+    for record in records:
+        by_name.setdefault(record["experiment"], []).append(record)
+    # A sweep's points are called `<name>~<key>=<value>`.
+    trained = {name.split("~")[0] for name in by_name}
+    missing = [name for name in wanted if name.split("~")[0] not in trained]
+    if missing:
+        raise InputError(
+            f"the experiment {missing[0]} has no record among the {len(records)} given",
+            "a record.json of every experiment of the configuration",
+            "train it, or take it out of `experiments`",
+        )
+    return by_name
+
+
 def make_facts(tables: dict, records: list, settings: dict, dataset: dict) -> dict:
     """Return everything that the templates may name.
 
@@ -221,20 +244,9 @@ def make_facts(tables: dict, records: list, settings: dict, dataset: dict) -> di
     Raises
     ------
     InputError
-        When an experiment of the configuration has no record, or none is scored.
+        When an experiment of the configuration has no record.
     """
-    by_name = {}
-    for record in records:
-        by_name.setdefault(record["experiment"], []).append(record)
-    # A sweep's points are called `<name>~<key>=<value>`.
-    trained = {name.split("~")[0] for name in by_name}
-    missing = [name for name in settings["experiments"] if name.split("~")[0] not in trained]
-    if missing:
-        raise InputError(
-            f"the experiment {missing[0]} has no record among the {len(records)} given",
-            "a record.json of every experiment of the configuration",
-            "train it, or take it out of `experiments`",
-        )
+    by_name = records_by_name(records, settings["experiments"])
     experiments = [experiment_facts(n, by_name[n], tables["summary"]) for n in by_name]
     networks = [e for e in experiments if e["is_network"]]
     network = networks[-1] if networks else None
