@@ -15,6 +15,7 @@ rule list_dataset:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # As list_series: 600 MB, 3 s.
         mem_mb=1000,
         runtime=5,
     params:
@@ -47,6 +48,7 @@ rule download_dataset:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # As download_series.
         mem_mb=grows(1000),
         runtime=grows(240),
         endpoint=ENDPOINT,

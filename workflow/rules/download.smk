@@ -19,6 +19,7 @@ rule download_series:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # A shard is 4 GB: 240 minutes are 0.3 MB/s.
         mem_mb=grows(1000),
         runtime=grows(240),
         endpoint=ENDPOINT,

@@ -13,6 +13,7 @@ rule plan_experiment:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # Measured: 111 MB, 1 s.
         mem_mb=500,
         runtime=5,
     params:
@@ -54,6 +55,7 @@ rule train_model:
         "../../envs/quorum.yaml"
     threads: 2
     resources:
+        # Measured: 1.3 GB and 15 minutes for 4,000 steps on 476 real nodules, 2 cores.
         mem_mb=grows(3000),
         runtime=grows(240),
         gpu=0,
@@ -105,6 +107,7 @@ rule predict_cubes:
         "../../envs/quorum.yaml"
     threads: 2
     resources:
+        # Measured: 710 MB; 50 s for 113 real nodules on 2 cores, a network with 4 flips.
         mem_mb=grows(3000),
         runtime=grows(60),
         gpu=0,

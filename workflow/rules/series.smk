@@ -139,6 +139,7 @@ rule summarize_series:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # Measured: half a second, the imports.
         mem_mb=500,
         runtime=5,
     params:
