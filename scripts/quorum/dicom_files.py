@@ -5,15 +5,16 @@ before memory is taken for it.
 """
 
 import functools
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from quorum.bad_files import UNREADABLE, BadFile
+from quorum.dicom_elements import plain_header
 from quorum.dicom_lengths import (
     check_bounds,
     check_inflated_size,
@@ -21,23 +22,32 @@ from quorum.dicom_lengths import (
     check_pixel_bytes,
     inflated_pixel_bytes,
 )
+from quorum.dicom_values import kernel_name, number, numbers, raw_integer
+
+
+def tags_of(*keywords) -> frozenset:
+    """Return the tags of some keywords."""
+    return frozenset(map(tag_for_keyword, keywords))
+
 
 MAX_FILE_BYTES = 4 << 30  # an enhanced series of 2,000 slices in one file takes 1 GB
 DEFERRED_BYTES = 1 << 20  # longer values than this are not read with the header
 
 PHANTOM_ROOT = "2.25."  # UIDs made from random numbers (PS3.5 B.2): no scanner's, none of LIDC's
-IDENTITY_TAGS = [
+IDENTITY = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "QualityControlImage",
     "SeriesDescription",
-]  # fmt: skip
-GEOMETRY_TAGS = [
-    *IDENTITY_TAGS, "PatientID", "InstanceNumber", "AcquisitionNumber", "ImagePositionPatient",
+)  # fmt: skip
+GEOMETRY = (
+    *IDENTITY, "PatientID", "InstanceNumber", "AcquisitionNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns",
     "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated",
     "BitsStored", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "Manufacturer", "ConvolutionKernel",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-]  # fmt: skip
+)  # fmt: skip
+IDENTITY_TAGS, GEOMETRY_TAGS = tags_of(*IDENTITY), tags_of(*GEOMETRY)
+OWN_TAGS = tags_of("SOPInstanceUID", "InstanceNumber", "ImagePositionPatient")  # a slice's own
 
 
 @dataclass(frozen=True)
@@ -157,6 +167,10 @@ def open_checked(path):
 
 def parse_header(stream, path, tags) -> Dataset:
     """Return the wanted elements before the pixels; the stream then stands before the pixels."""
+    header = plain_header(stream, tags)
+    if header is not None:
+        return header
+    stream.seek(0)
     try:
         meta = pydicom.filereader.read_file_meta_info(path)
         syntax = meta.get("TransferSyntaxUID")
@@ -165,7 +179,7 @@ def parse_header(stream, path, tags) -> Dataset:
         if syntax == DeflatedExplicitVRLittleEndian:
             check_inflated_size(path)
         return pydicom.dcmread(
-            stream, stop_before_pixels=True, specific_tags=tags, defer_size=DEFERRED_BYTES
+            stream, stop_before_pixels=True, specific_tags=list(tags), defer_size=DEFERRED_BYTES
         )
     except UNREADABLE as error:
         raise BadFile("unreadable", f"{type(error).__name__}: {error}") from error
@@ -174,33 +188,65 @@ def parse_header(stream, path, tags) -> Dataset:
 def slice_header(header: Dataset, name: str, frame: int | None) -> SliceHeader:
     """Return one slice's header; `frame` picks a frame of an enhanced file (PS3.3 A.38)."""
     grouped = functools.partial(group_value, header, frame)
-    rescale = functools.partial(grouped, "PixelValueTransformationSequence")
     return SliceHeader(
         path=name,
         frame_index=frame,
-        series_uid=str(header.get("SeriesInstanceUID", "")),
         sop_instance_uid=str(header.get("SOPInstanceUID", "")),
-        modality=str(header.get("Modality", "")),
-        patient_id=str(header.get("PatientID", "")),
-        is_phantom=is_phantom(header),
         instance_number=number(header.get("InstanceNumber"), int),
-        acquisition_number=number(header.get("AcquisitionNumber"), int),
         position_lps_mm=numbers(grouped("PlanePositionSequence", "ImagePositionPatient"), 3),
-        orientation=numbers(grouped("PlaneOrientationSequence", "ImageOrientationPatient"), 6),
-        pixel_spacing_mm=numbers(grouped("PixelMeasuresSequence", "PixelSpacing"), 2),
-        slice_thickness_mm=number(grouped("PixelMeasuresSequence", "SliceThickness"), float),
-        num_rows=int(header.Rows),
-        num_columns=int(header.Columns),
-        samples_per_pixel=int(header.get("SamplesPerPixel") or 1),
-        photometric=str(header.get("PhotometricInterpretation", "")),
-        slope=number(rescale("RescaleSlope"), float),
-        intercept=number(rescale("RescaleIntercept"), float),
-        padding_value=padding(header, "PixelPaddingValue"),
-        padding_limit=padding(header, "PixelPaddingRangeLimit"),
-        transfer_syntax=str(header.file_meta.TransferSyntaxUID),
-        manufacturer=str(header.get("Manufacturer", "")),
-        kernel=kernel_name(header.get("ConvolutionKernel")),
+        **(common_fields(header, frame) if frame is not None else shared_fields(header)),
     )
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A header, equal to another one where all elements but the slices' own ones are."""
+
+    elements: tuple
+    header: Dataset = field(compare=False)
+
+
+def shared_fields(header: Dataset) -> dict:
+    """Return `common_fields` of a file of one slice, converted once for a series."""
+    elements = [(tag, header.get_item(tag).value) for tag in header.keys() - OWN_TAGS]
+    syntax = str(header.file_meta.TransferSyntaxUID)
+    try:
+        return fields_of(Shared((syntax, *sorted(elements)), header))
+    except TypeError:  # a value that is a list is no key
+        return common_fields(header, None)
+
+
+@functools.lru_cache(maxsize=16)
+def fields_of(shared: Shared) -> dict:
+    """Return the common fields of a header, and of all equal ones."""
+    return common_fields(shared.header, None)
+
+
+def common_fields(header: Dataset, frame: int | None) -> dict:
+    """Return the fields of a SliceHeader that the slices of a series have in common."""
+    grouped = functools.partial(group_value, header, frame)
+    rescale = functools.partial(grouped, "PixelValueTransformationSequence")
+    return {
+        "series_uid": str(header.get("SeriesInstanceUID", "")),
+        "modality": str(header.get("Modality", "")),
+        "patient_id": str(header.get("PatientID", "")),
+        "is_phantom": is_phantom(header),
+        "acquisition_number": number(header.get("AcquisitionNumber"), int),
+        "orientation": numbers(grouped("PlaneOrientationSequence", "ImageOrientationPatient"), 6),
+        "pixel_spacing_mm": numbers(grouped("PixelMeasuresSequence", "PixelSpacing"), 2),
+        "slice_thickness_mm": number(grouped("PixelMeasuresSequence", "SliceThickness"), float),
+        "num_rows": int(header.Rows),
+        "num_columns": int(header.Columns),
+        "samples_per_pixel": int(header.get("SamplesPerPixel") or 1),
+        "photometric": str(header.get("PhotometricInterpretation", "")),
+        "slope": number(rescale("RescaleSlope"), float),
+        "intercept": number(rescale("RescaleIntercept"), float),
+        "padding_value": padding(header, "PixelPaddingValue"),
+        "padding_limit": padding(header, "PixelPaddingRangeLimit"),
+        "transfer_syntax": str(header.file_meta.TransferSyntaxUID),
+        "manufacturer": str(header.get("Manufacturer", "")),
+        "kernel": kernel_name(header.get("ConvolutionKernel")),
+    }
 
 
 def padding(header: Dataset, keyword: str) -> int | None:
@@ -231,32 +277,6 @@ def is_phantom(header: Dataset) -> bool:
         or str(header.get("QualityControlImage", "")).upper() == "YES"
         or "PHANTOM" in str(header.get("SeriesDescription", "")).upper()
     )
-
-
-def number(value, kind):
-    """Return an element's value as a number; missing or empty as nan (float) or None (int)."""
-    if value is None or str(value).strip() == "":
-        return math.nan if kind is float else None
-    return kind(value)
-
-
-def numbers(value, count: int) -> tuple:
-    """Return an element's values as floats; all nan when it is missing or has another count."""
-    if value is None or isinstance(value, str) or len(value) != count:
-        return (math.nan,) * count
-    return tuple(float(member) for member in value)
-
-
-def raw_integer(value) -> int:
-    """Return an integer element's value, also where its bytes were left as they are."""
-    return int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
-
-
-def kernel_name(value) -> str:
-    """Return ConvolutionKernel as one text; it may have several values."""
-    if value is None or isinstance(value, str):
-        return value or ""
-    return " ".join(str(member) for member in value)
 
 
 def as_pixel(value: int, bits_allocated: int, bits_stored: int, is_signed: bool) -> int:

@@ -6,15 +6,22 @@ import numpy as np
 import pandas as pd
 import pydicom
 from pydicom.pixels import get_decoder, pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from quorum.bad_files import UNREADABLE, BadFile
-from quorum.dicom_files import open_checked, parse_header
+from quorum.dicom_files import open_checked, parse_header, tags_of
 from quorum.dicom_lengths import check_bounds
 from quorum.errors import InputError
 
-SIZE_TAGS = ["Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored",
-             "PixelRepresentation"]  # fmt: skip
+SIZE_TAGS = tags_of(
+    "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "PixelRepresentation"
+)
+# Bytes before the values of an uncompressed PixelData element (PS3.5, 7.1.2 and 7.1.3).
+PLAIN_HEADS = {ExplicitVRLittleEndian: 12, ImplicitVRLittleEndian: 8}
 # ASSUME: below -1500 HU no tissue and no air was measured: air is -1000, noise reaches -1300 at
 # most, and scanners fill what lies outside their circle with -2000 to -3072 without always
 # declaring it (LIDC-IDRI-0001 declares -2000 and holds -1024 x 1 - 1024 = -2048 HU)
@@ -68,10 +75,12 @@ def read_stored(path: Path, entry):
     try:
         with open_checked(path) as stream:
             header = parse_header(stream, path, SIZE_TAGS)
-        check_bounds(header)
-        if (header.Rows, header.Columns) != (entry.num_rows, entry.num_columns):
-            raise BadFile("changed", f"now {header.Rows} x {header.Columns} pixels")
-        stored = decode(path, header, entry.frame_index)
+            check_bounds(header)
+            if (header.Rows, header.Columns) != (entry.num_rows, entry.num_columns):
+                raise BadFile("changed", f"now {header.Rows} x {header.Columns} pixels")
+            stored = plain_pixels(stream, header)
+        if stored is None:
+            stored = decode(path, header, entry.frame_index)
     except BadFile as error:
         raise unreadable_pixels(path, str(error)) from error
     except UNREADABLE as error:
@@ -82,6 +91,29 @@ def read_stored(path: Path, entry):
         low, high = sorted((int(entry.padding_value), int(other)))
         padding = (stored >= low) & (stored <= high)
     return drop_unused_bits(stored, header), padding
+
+
+def plain_pixels(stream, header) -> np.ndarray | None:
+    """Return the values of one uncompressed slice of 16 bits; None for any other, for `decode`.
+
+    As nearly all CT slices are; pydicom would parse the header a second time.
+
+    Parameters
+    ----------
+    stream : file
+        Stands before the PixelData element.
+    header : Dataset
+        Read from the same stream.
+    """
+    if (header.BitsAllocated, header.BitsStored, header.get("NumberOfFrames")) != (16, 16, None):
+        return None
+    head_bytes = PLAIN_HEADS.get(header.file_meta.TransferSyntaxUID)
+    if head_bytes is None:
+        return None
+    stream.seek(head_bytes, 1)
+    values = np.fromfile(stream, "<i2" if header.PixelRepresentation else "<u2",
+                         header.Rows * header.Columns)  # fmt: skip
+    return values.reshape(header.Rows, header.Columns)
 
 
 def decode(path: Path, header, frame_index) -> np.ndarray:
