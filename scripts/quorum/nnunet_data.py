@@ -97,7 +97,7 @@ def run_job(folder: Path, python, crops, options: dict) -> tuple:
     job["preprocessed"] = str(places["preprocessed"] / DATASET_NAME)
     np.savez(own["crops"], image=crops)
     Path(folder, "job.json").write_text(json.dumps(job))
-    environment = {**os.environ, "nnUNet_n_proc_DA": "0", "nnUNet_compile": "false"}
+    environment = {**os.environ, "nnUNet_n_proc_DA": "1", "nnUNet_compile": "false"}
     environment |= {f"nnUNet_{name}": str(place) for name, place in places.items()}
     code = subprocess.run([python, JOB, folder / "job.json"], env=environment).returncode
     if code:

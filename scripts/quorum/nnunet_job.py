@@ -9,6 +9,7 @@ import beside torch's CPU build: so its trainer is made here.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def train(job: dict) -> Trainer:
         trainer.num_iterations_per_epoch = job["iterations_per_epoch"]
         trainer.num_val_iterations_per_epoch = max(job["iterations_per_epoch"] // 5, 1)
         trainer.save_every = 1
+    # Its planner takes this for a number of threads and its trainer for one of processes.
+    os.environ["nnUNet_n_proc_DA"] = "0"
     trainer.initialize()
     if latest:
         trainer.load_checkpoint(str(latest))
@@ -98,8 +101,8 @@ def predict(trainer: Trainer, images) -> np.ndarray:
 def main(path):
     """Do the job that a JSON file describes."""
     job = json.loads(Path(path).read_text())
-    torch.set_num_threads(job["threads"])
     plan(job)
+    torch.set_num_threads(job["threads"])
     trainer = train(job)
     probability = predict(trainer, np.load(job["crops"])["image"])
     count = sum(p.numel() for p in trainer.network.parameters())

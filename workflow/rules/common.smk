@@ -41,6 +41,8 @@ except InputError as error:
 # A resource of the downloads, no parameter: the same files from another server are the same files.
 ENDPOINT = config["source"]["endpoint"] or "public"
 DISK_BUDGET_GB = str(config["source"]["disk_budget_gb"] or "none")
+# What nnU-Net is called in every table, by its schedule.
+NNUNETS = {"small": "nnunet_small", "own": "nnunet"}
 SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
 
 # A place on the disk for one shard's images, held by the job that fetches them and then by those
@@ -182,6 +184,24 @@ def all_shards(pattern):
 def all_runs(pattern):
     """One path an experiment, fold and seed."""
     return [path for experiment in config["experiments"] for path in runs_of(pattern, experiment)]
+
+
+def scored_runs(pattern):
+    """One path an experiment, fold and seed, and one a fold of nnU-Net where it was asked for."""
+    schedules = config["train_nnunet"]["schedules"]
+    names = [NNUNETS[schedule] for schedule in schedules]
+    return all_runs(pattern) + expand(pattern, experiment=names, fold=config["run_folds"], seed=[0])
+
+
+def predictions_of(wildcards):
+    """A run's probabilities: nnU-Net writes its own."""
+    rule_name = "train_nnunet" if wildcards.experiment in NNUNETS.values() else "predict_cubes"
+    return f"<results>/{rule_name}/{wildcards.experiment}/{wildcards.run}.h5"
+
+
+def nnunet_epochs(wildcards):
+    """The epochs of nnU-Net's small budget; 0 for its own schedule."""
+    return config["train_nnunet"]["epochs"] if wildcards.nnunet == NNUNETS["small"] else 0
 
 
 def runs_of(pattern, experiment):

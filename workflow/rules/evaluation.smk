@@ -31,7 +31,7 @@ rule freeze_plan:
 rule score_predictions:
     """Each nodule's scores of model and readers, on the same grid and region."""
     input:
-        predictions="<results>/predict_cubes/{experiment}/{run}.h5",
+        predictions=predictions_of,
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
         splits=rules.split_patients.output.splits,
         agreement=rules.compare_readers.output.agreement,
@@ -50,6 +50,7 @@ rule score_predictions:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # Measured: 190 MB; 5 s for 113 real nodules.
         mem_mb=grows(2000),
         runtime=grows(30),
     params:
@@ -74,11 +75,11 @@ rule score_predictions:
 rule compare_experiments:
     """All runs side by side with the readers, with intervals by bootstrap over patients."""
     input:
-        scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
-        nodule_scores=all_runs(
+        scores=scored_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
+        nodule_scores=scored_runs(
             "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.nodules.csv"
         ),
-        calibrations=all_runs(
+        calibrations=scored_runs(
             "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.calibration.csv"
         ),
         plan=local("config/analysis_plan.yaml"),
@@ -102,6 +103,7 @@ rule compare_experiments:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # Measured: 144 MB, 2 s for six experiments.
         mem_mb=1000,
         runtime=10,
     params:

@@ -28,3 +28,99 @@ rule compare_networks:
         " --experiments {input.experiments}"
         " --out-networks {output.networks}"
         " > {log} 2>&1"
+
+
+rule search_skips:
+    """BiX-Net's skips, searched on the training folds: an experiment to retrain from."""
+    input:
+        plan="<results>/plan_experiment/bixnas.yaml",
+        splits=rules.split_patients.output.splits,
+        accepted=rules.accept_cubes.output.accepted,
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+    output:
+        architecture="<results>/search_skips/fold{fold}_seed{seed}.yaml",
+        tried="<results>/search_skips/fold{fold}_seed{seed}.csv",
+    log:
+        "<logs>/search_skips/fold{fold}_seed{seed}.log",
+    benchmark:
+        "<benchmarks>/search_skips/fold{fold}_seed{seed}.tsv"
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 2
+    resources:
+        mem_mb=grows(3000),
+        runtime=grows(240),
+    params:
+        code=code_digest("search_skips"),
+        num_folds=config["split_patients"]["num_folds"],
+        steps=config["search_skips"]["num_steps"],
+        population=config["search_skips"]["population"],
+        generations=config["search_skips"]["generations"],
+    shell:
+        "python scripts/search_skips.py"
+        " --plan {input.plan}"
+        " --splits {input.splits}"
+        " --shards {input.shards}"
+        " --fold {wildcards.fold}"
+        " --num-folds {params.num_folds}"
+        " --seed {wildcards.seed}"
+        " --steps {params.steps}"
+        " --population {params.population}"
+        " --generations {params.generations}"
+        " --threads {threads}"
+        " --out-architecture {output.architecture}"
+        " --out-tried {output.tried}"
+        " > {log} 2>&1"
+
+
+rule train_nnunet:
+    """The field's baseline on the same cubes and folds; its small budget is called one."""
+    input:
+        splits=rules.split_patients.output.splits,
+        accepted=rules.accept_cubes.output.accepted,
+        shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+    output:
+        predictions="<results>/train_nnunet/{nnunet}/fold{fold}_seed{seed}.h5",
+        record="<results>/train_nnunet/{nnunet}/fold{fold}_seed{seed}.json",
+    log:
+        "<logs>/train_nnunet/{nnunet}/fold{fold}_seed{seed}.log",
+    benchmark:
+        "<benchmarks>/train_nnunet/{nnunet}/fold{fold}_seed{seed}.tsv"
+    wildcard_constraints:
+        nnunet="nnunet|nnunet_small",
+    conda:
+        "../../envs/quorum.yaml"
+    threads: 2
+    resources:
+        mem_mb=grows(8000),
+        runtime=grows(1440),
+        gpu=0,
+    params:
+        code=code_digest("train_nnunet"),
+        job=code_digest("quorum/nnunet_job"),
+        num_folds=config["split_patients"]["num_folds"],
+        consensus=config["consensus"],
+        crop_vox=config["train_model"]["crop_vox"],
+        click_offsets_mm=config["predict_cubes"]["click_offsets_mm"],
+        seed=config["predict_cubes"]["seed"],
+        epochs=nnunet_epochs,
+        iterations=config["train_nnunet"]["iterations_per_epoch"],
+        folder=whole_path("<results>/.checkpoints/{nnunet}/fold{fold}_seed{seed}"),
+    shell:
+        "python scripts/train_nnunet.py"
+        " --splits {input.splits}"
+        " --shards {input.shards}"
+        " --consensus {params.consensus}"
+        " --fold {wildcards.fold}"
+        " --num-folds {params.num_folds}"
+        " --crop-vox {params.crop_vox}"
+        " --click-offsets-mm {params.click_offsets_mm}"
+        " --seed {params.seed}"
+        " --epochs {params.epochs}"
+        " --iterations-per-epoch {params.iterations}"
+        " --python .venv-nnunet/bin/python"
+        " --threads {threads}"
+        " --folder {params.folder}"
+        " --out-predictions {output.predictions}"
+        " --out-record {output.record}"
+        " > {log} 2>&1"
