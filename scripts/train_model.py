@@ -28,11 +28,13 @@ Source
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import torch
 
 from quorum import checkpoints
+from quorum.boards import Board
 from quorum.command import LOG, make_parser, provenance, run_command
 from quorum.fitting import EXIT_TEMPORARY, fit_network, fit_numbers
 from quorum.models import write_model
@@ -99,6 +101,9 @@ def main(argv=None):
         LOG.info("ended by SIGTERM; run again to go on" if fitted else "nothing to write")
         return fitted
     found, rows, notes, folder = fitted
+    if args.out_tensorboard and not Path(args.out_tensorboard).is_dir():
+        # A baseline has no step, and a run that was already trained needs none.
+        Board(args.out_tensorboard, rows).close()
     run = {"experiment": plan["name"], "fold": args.fold, "seed": args.seed}
     shared = {**run, "data_kind": cubes.data_kind}
     history = pd.DataFrame(rows, columns=HISTORY).assign(**shared)

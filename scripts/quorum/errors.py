@@ -17,3 +17,7 @@ class InputError(Exception):
     def __init__(self, what: str, expected: str, mend: str):
         self.what, self.expected, self.mend = what, expected, mend
         super().__init__(f"{what}; expected {expected}; to mend it, {mend}.")
+
+    def __reduce__(self):
+        """Return what makes the same error again, in another process."""
+        return InputError, (self.what, self.expected, self.mend)

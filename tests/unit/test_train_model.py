@@ -109,7 +109,10 @@ def test_an_exploding_loss_names_step_nodules_and_checkpoint(cohort, tmp_path):
 
 def test_a_baseline_has_no_steps(cohort, tmp_path):
     plan = cohort.plan("ball", method="ball")
-    assert main(cohort.train_flags(plan, tmp_path)) == 0
+    board = tmp_path / "tensorboard"
+    flags = [*cohort.train_flags(plan, tmp_path), "--out-tensorboard", str(board)]
+    assert main(flags) == 0
+    assert board.is_dir()
     assert len(read_table(tmp_path / "history.csv", "history")) == 0
     numbers = read_model(tmp_path / "model.pt")["numbers"]
     assert 6 < numbers["diameter_mm"] < 16

@@ -1,0 +1,255 @@
+"""The engine: streamed cubes, several processes, memory that runs out, energy, TensorBoard."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import h5py
+import pandas as pd
+import pytest
+import torch
+from model_factory import make_cohort, tiny_settings
+from train_model import main
+
+from quorum import fitting, memory_limits
+from quorum.energy import EnergyMeter
+from quorum.errors import InputError
+from quorum.memory_limits import (
+    bounded_memory,
+    find_batch_size,
+    is_out_of_memory,
+    largest_batch,
+    out_of_memory,
+)
+from quorum.shards import open_shards
+from quorum.speed import choose_speed
+from quorum.step_batches import StepBatches
+from quorum.stores import StreamedStore, fits_memory, load_store, store_digest
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """Two small shards and a split."""
+    return make_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(autouse=True)
+def keep_sigterm():
+    """Give SIGTERM back to pytest."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+
+
+def weights_of(out):
+    """Return a run's weights."""
+    return torch.load(out / "model.pt", weights_only=True)["weights"]
+
+
+def test_streamed_cubes_give_the_very_same_run(cohort, tmp_path):
+    plan = cohort.plan("streamed", max_steps=4, accumulate_batches=2, target="staple")
+    for loading in ("memory", "workers"):
+        flags = cohort.train_flags(plan, tmp_path / loading)
+        assert main([*flags, "--loading", loading]) == 0
+    outs = [tmp_path / "memory", tmp_path / "workers"]
+    histories = [pd.read_csv(out / "history.csv").drop(columns="duration_s") for out in outs]
+    pd.testing.assert_frame_equal(*histories)
+    for name, weights in weights_of(outs[0]).items():
+        assert torch.equal(weights, weights_of(outs[1])[name])
+    digests = [json.loads((out / "record.json").read_text())["data_sha256"] for out in outs]
+    assert digests[0] == digests[1]
+
+
+def test_a_streamed_store_holds_what_is_in_memory(cohort):
+    cubes = open_shards(cohort.shards)
+    chosen = [3, 1, 8, 20]
+    options = {"has_staple": True, "consensus": 0.75}
+    whole, streamed = load_store(cubes, chosen, **options), StreamedStore(cubes, chosen, **options)
+    assert store_digest(whole) == store_digest(streamed)
+    assert store_digest(whole) != store_digest(load_store(cubes, chosen[::-1], **options))
+    steps = StepBatches(streamed, tiny_settings(), seed=0, ranks=(0, 1), first=2)
+    assert len(steps) == 4
+    step, pairs = steps[0]
+    store, draw = pairs[0]
+    _, expected = StepBatches(whole, tiny_settings(), seed=0, ranks=(0, 1), first=0)[2]
+    assert step == 2
+    for row, cube in enumerate(expected[0][1].cube.tolist()):
+        assert torch.equal(store.image[draw.cube[row]], whole.image[cube])
+        assert torch.equal(store.staple[draw.cube[row]], whole.staple[cube])
+
+
+def test_a_damaged_cube_is_named_by_worker_processes_too(cohort, tmp_path, monkeypatch):
+    bad = tmp_path / "bad.h5"
+    shutil.copyfile(cohort.shards[0], bad)
+    with h5py.File(bad) as file:
+        place = file["image"].id.get_chunk_info(3).byte_offset
+    with open(bad, "r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 64)
+    monkeypatch.setattr("quorum.stores.MIN_CUBES_FOR_WORKERS", 1)
+    for workers in (0, 1):
+        with pytest.raises(InputError, match=r"bad\.h5"):
+            load_store(open_shards([str(bad)]), range(6), workers=workers)
+
+
+def test_what_fits_into_memory():
+    assert fits_memory(100, (40, 80, 80), device="cpu", memory_mb=3000)
+    assert not fits_memory(897, (40, 80, 80), device="cpu", memory_mb=2000)
+
+
+def run_processes(cohort, plan, out, num_processes, *flags):
+    """Train on so many CPU processes from the command line; return what was printed."""
+    script = fitting.__file__.replace("quorum/fitting.py", "train_model.py")
+    words = [sys.executable, script, *cohort.train_flags(plan, out), *flags]
+    result = subprocess.run(
+        [*words, "--devices", str(num_processes)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_twice_the_batch(cohort, tmp_path):
+    calm = {"flip_axes": [], "max_shift_vox": [0, 0, 0], "network": {"dropout": 0.0}}
+    shared = {"losses": {"dice": 1.0, "cross_entropy": 0.0}, "max_steps": 6, **calm}
+    one = cohort.plan("one", batch_size=4, **shared)
+    two = cohort.plan("two", batch_size=2, **shared)
+    halves = cohort.plan("halves", batch_size=1, accumulate_batches=2, **shared)
+    assert main(cohort.train_flags(one, tmp_path / "one")) == 0
+    for name, plan in (("two", two), ("halves", halves)):
+        run_processes(cohort, plan, tmp_path / name, 2)
+    expected = pd.read_csv(tmp_path / "one" / "history.csv")
+    for name in ("two", "halves"):
+        found = pd.read_csv(tmp_path / name / "history.csv")
+        assert found["loss"].tolist() == pytest.approx(expected["loss"].tolist(), rel=1e-3)
+        assert found["epoch"].tolist() == expected["epoch"].tolist()
+        for key, weights in weights_of(tmp_path / "one").items():
+            assert torch.allclose(weights, weights_of(tmp_path / name)[key], atol=1e-3), key
+
+
+def test_bf16_is_recorded_and_learns_about_the_same(cohort, tmp_path):
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        plan = cohort.plan("speed", speed={"precision": precision}, max_steps=2)
+        main(cohort.train_flags(plan, tmp_path / precision))
+        record = json.loads((tmp_path / precision / "record.json").read_text())
+        assert record["speed"]["precision"] == precision
+        losses[precision] = pd.read_csv(tmp_path / precision / "history.csv")["loss"]
+        assert {w.dtype for w in weights_of(tmp_path / precision).values()} == {torch.float32}
+    assert losses["bf16"].tolist() != losses["fp32"].tolist()
+    assert losses["bf16"].tolist() == pytest.approx(losses["fp32"].tolist(), rel=0.05)
+
+
+def test_auto_is_settled_by_the_device(monkeypatch):
+    block = {"precision": "auto", "is_channels_last": False, "is_compiled": False}
+    for has_bf16, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr("quorum.speed.has_fast_bf16", lambda _, found=has_bf16: found)
+        assert choose_speed(block, "cpu").precision == precision
+    assert choose_speed({**block, "precision": "fp32"}, "cpu").precision == "fp32"
+    assert choose_speed(block, "cpu").layout() == torch.contiguous_format
+
+
+def test_the_largest_batch_is_found_by_trying():
+    for limit in (0, 1, 2, 3, 5, 8, 13, 40):
+        tried = []
+        fits = lambda size, top=limit, seen=tried: seen.append(size) or size <= top  # noqa: E731
+        assert largest_batch(fits, 32) == min(limit, 32)
+        assert len(tried) == len(set(tried))
+
+
+def test_a_batch_that_fits_is_said_on_request_and_nothing_written(cohort, tmp_path, caplog):
+    caplog.set_level("INFO")
+    flags = cohort.train_flags(cohort.plan("fits"), tmp_path)
+    assert main([*flags, "--find-batch-size", "--memory-mb", "900"]) == 0
+    assert "12 crops (up to 12 were tried)" in caplog.text
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_step_that_does_not_fit_is_told_from_one_that_fails():
+    settings = tiny_settings(batch_size=1)
+    speed = choose_speed(settings["speed"], "cpu")
+
+    class Hungry(torch.nn.Module):
+        def forward(self, image):
+            torch.empty(2**40 if len(image) > 3 else 1, dtype=torch.uint8)
+            return image.requires_grad_()
+
+    options = {"most": 9, "limit_mb": 500}
+    assert find_batch_size(Hungry(), settings, speed, **options) == 3
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+    with pytest.raises(RuntimeError, match="expected"):
+        find_batch_size(torch.nn.Linear(3, 2), settings, speed, **options)
+    with bounded_memory(50), pytest.raises(RuntimeError) as caught:
+        torch.empty(400 * 2**20, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+def test_memory_that_runs_out_says_what_was_asked(cohort, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 99 bytes")
+
+    monkeypatch.setattr("quorum.training.cut_batch", fail)
+    with pytest.raises(InputError) as caught:
+        main(cohort.train_flags(cohort.plan("memory"), tmp_path))
+    asked = "unet3d on 2 crops of [16, 32, 32]"
+    for phrase in (asked, "99 bytes", "MiB free", "--find-batch-size"):
+        assert phrase in str(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert "cpu" in str(out_of_memory(tiny_settings(), "cpu", MemoryError("none")))
+    assert memory_limits.memory_mb("cpu")[0] <= memory_limits.memory_mb("cpu")[1]
+
+
+def test_a_gradient_that_is_no_number_changes_no_weight(cohort, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_, **__: torch.tensor(torch.nan))
+    with pytest.raises(InputError, match="the gradient became nan at step 1 on the nodules"):
+        main(cohort.train_flags(cohort.plan("gradient"), tmp_path))
+    assert not list(tmp_path.rglob("step*.pt"))
+
+
+def test_a_finite_loss_that_explodes_stops_too(cohort, tmp_path):
+    plan = cohort.plan("explodes", losses={"dice": 0.0, "cross_entropy": 1.0}, max_steps=40)
+    content = plan.read_text().replace("learning_rate: 0.003", "learning_rate: 100000.0")
+    plan.write_text(content.replace("weight_decay: 0.01", "weight_decay: 0.0"))
+    with pytest.raises(InputError, match=r"the loss became [0-9.e+]+ at step"):
+        main(cohort.train_flags(plan, tmp_path))
+
+
+def counter(folder, name, value):
+    """Write one of RAPL's counters."""
+    (folder / name).mkdir(exist_ok=True)
+    (folder / name / "energy_uj").write_text(f"{value}\n")
+    (folder / name / "max_energy_range_uj").write_text("10000000\n")
+
+
+def test_energy_is_what_the_counters_moved_and_none_without_them(tmp_path):
+    assert EnergyMeter("cpu", tmp_path).spent_j() is None
+    for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
+        counter(tmp_path, name, 4_000_000)
+    meter = EnergyMeter("cpu", tmp_path)
+    counter(tmp_path, "intel-rapl:0", 6_500_000)
+    counter(tmp_path, "intel-rapl:1", 1_000_000)  # it has started again at 10 J
+    counter(tmp_path, "intel-rapl:0:0", 6_000_000)  # a part of the first package
+    assert meter.spent_j() == pytest.approx(2.5 + 7)
+    assert meter.spent_j() == 0
+
+
+def test_the_record_holds_the_diff_and_the_code_s_commit(cohort, tmp_path):
+    plan = cohort.plan("recorded", max_steps=1)
+    plan.write_text(plan.read_text() + "diff: {max_steps: 1}\n")
+    main(cohort.train_flags(plan, tmp_path))
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["plan"]["diff"] == {"max_steps": 1}
+    assert record["git"] is None or len(record["git"]["commit"]) == 40
+    assert record["training_s"] > 0
+    assert {"plain", "flips"} == set(record["answer"]["answers"])
+    assert "energy_j" in record
