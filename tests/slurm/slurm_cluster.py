@@ -71,7 +71,8 @@ WITHOUT_ACCOUNTING = "AccountingStorageType=accounting_storage/none"
 WITH_ACCOUNTING = """\
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
-AccountingStoragePort={port}"""
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge/socket"""
 DATABASE_CONF = """\
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
@@ -144,7 +145,7 @@ class Cluster:
             folder=self.folder,
             ctld_port=self.ctld_port,
             slurmd_port=self.slurmd_port,
-            accounting_lines=WITH_ACCOUNTING.format(port=self.dbd_port)
+            accounting_lines=WITH_ACCOUNTING.format(port=self.dbd_port, folder=self.folder)
             if self.dbd_port
             else WITHOUT_ACCOUNTING,
             nodes="node1" if self.num_nodes == 1 else f"node[1-{self.num_nodes}]",
