@@ -16,6 +16,10 @@ FAILED = re.compile(r"^\s*Error in rule (\w+):$")
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
 TOTAL = re.compile(r"^total +(\d+)$")
 SUBMITTED = re.compile(r"^Job (\S+) has been submitted with SLURM jobid (\w+) \(log: (\S+)\)")
+ARRAY = re.compile(
+    r"^Submitted array job with Snakemake IDs (\S+) and SLURM job ID (\w+)\. "
+    r"The individual task IDs are (\d+)-"
+)
 GROUP = re.compile(r"^\[.*\] Group job (\S+) ")
 GROUP_LOG = re.compile(r"/group_([^/_]+)_")
 ENDS = ("Complete log", "Elapsed time")
@@ -90,6 +94,9 @@ def read_status(lines) -> Status:
         elif match := SUBMITTED.match(line):
             name = GROUP_LOG.search(match[3])
             status.slurm_jobs[match[2]] = status.groups[name[1]] if name else {match[1]}
+        elif match := ARRAY.match(line):
+            tasks = enumerate(match[1].split(","), int(match[3]))
+            status.slurm_jobs |= {f"{match[2]}_{task}": {member} for task, member in tasks}
         read_log_path(status, line, rule, job)
         status.has_ended |= line.startswith(ENDS)
     return status

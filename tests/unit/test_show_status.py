@@ -71,6 +71,15 @@ def test_a_job_that_slurm_forgot_is_lost(log):
     assert "lost     17 (train_model): SLURM knows no more" in report(status, 0, {"16": "X"})[4]
 
 
+def test_the_jobs_of_an_array_are_told_apart(log):
+    array = (
+        "Submitted array job with Snakemake IDs 2,3 and SLURM job ID 30. "
+        "The individual task IDs are 1-2.\n"
+    )
+    status = read_status((LOG + array).format(log=log).splitlines())
+    assert status.last_submissions() == {"30_1": {"2"}, "30_2": {"3"}}
+
+
 def test_a_job_that_was_submitted_again_is_not_lost(log):
     again = "Job 3 has been submitted with SLURM jobid 18 (log: /logs/rule_train_model/18.log).\n"
     status = read_status((LOG + again).format(log=log).splitlines())
