@@ -67,7 +67,8 @@ def test_the_data_set_holds_images_in_hu_and_labels_on_the_same_grid(tmp_path):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), cubes.image(3))
     assert image.GetSpacing() == labels.GetSpacing() == (1.0, 1.0, 1.0)
     found = sitk.GetArrayFromImage(labels)
-    assert (found[:2] == 2).all() and (found[2:-2] < 2).all()
+    assert (found[:2] == 2).all()
+    assert (found[2:-2] < 2).all()
     assert (found == 1).sum() > 0
 
 
@@ -90,7 +91,7 @@ def test_its_answer_lies_where_the_click_was(tmp_path, stand_in):
     job = json.loads(seen.read_text())
     assert not set(job["split"]["train"]) & set(job["split"]["val"])
     with open_predictions(tmp_path / "p.h5") as found:
-        assert not set(found["nodule_id"].asstr()) & set(sum(job["split"].values(), []))
+        assert not set(found["nodule_id"].asstr()) & set().union(*job["split"].values())
     record = json.loads((tmp_path / "record.json").read_text())
     assert (record["is_small_budget"], record["num_parameters"]) == (True, 7)
     assert not list((tmp_path / "work").iterdir())
