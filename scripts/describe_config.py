@@ -29,6 +29,16 @@ unknown key is refused, with the nearest valid one.
 """
 
 
+EXPERIMENT_HEAD = """\
+## Experiments
+
+config/experiments, each a diff to the block `train_model`. With a `sweep:` a file is several
+experiments: a grid (`sweep: {optimizer.learning_rate: [0.001, 0.003]}`) or a list of points
+(`sweep: [{batch_size: 2, max_steps: 4000}, ..]`); each is named after its values,
+`unet3d_rates~learning_rate=0.001`. `seeds:` takes the place of the configuration's.
+"""
+
+
 def main(argv=None):
     """Write the page."""
     parser = make_parser(__doc__)
@@ -52,7 +62,7 @@ def config_page() -> str:
             plain[name] = block
     parts.append("### Keys of the top level\n")
     parts.append(key_table(list_keys({"properties": plain}, defaults)))
-    parts.append("## Experiments\n\nconfig/experiments, each a diff to the block `train_model`.\n")
+    parts.append(EXPERIMENT_HEAD)
     parts.append(experiment_table())
     parts.append("## Networks\n\nKeys of `train_model.network`, each with its default.\n")
     parts.append(network_table())
