@@ -208,9 +208,7 @@ def funnel_table(funnel) -> Table:
         Column("is_nearest", "nearest"),
         Column("note", "note"),
     ]
-    return Table(
-        "reader-funnel", "From all marks to each published count", columns, records(funnel)
-    )
+    return frame_table("reader-funnel", "From all marks to each published count", funnel, columns)
 
 
 def tiles_figure(outlines, kind: str) -> Figure:

@@ -170,7 +170,9 @@ def cohort_section(inputs) -> Section:
         "num_all_series": len(inputs.series),
         "num_all_patients": int(inputs.series["patient_id"].nunique()),
     }
-    return Section("cohort", "Cohort", values, tables, {"flow": flow_figure(steps)})
+    return Section(
+        "cohort", "From marks to scored nodules", values, tables, {"flow": flow_figure(steps)}
+    )
 
 
 def published_counts(inputs) -> dict:

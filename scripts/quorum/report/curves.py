@@ -106,4 +106,4 @@ def curves_section(inputs) -> Section:
         caption = "The catalogue of networks"
         tables["networks"] = frame_table("networks", caption, found["networks"], columns)
     files = {"tables/histories.csv": history.to_csv(index=False, lineterminator="\n")}
-    return Section("training", "Training", {"num_runs": len(rows)}, tables, figures, files)
+    return Section("training", "Curves and runs", {"num_runs": len(rows)}, tables, figures, files)

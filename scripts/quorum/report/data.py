@@ -62,4 +62,4 @@ def data_section(inputs) -> Section:
     }
     caption = "Series of the cohort by licence"
     tables = {"licences": Table("licences", caption, columns, origin_rows(inputs))}
-    return Section("data", "Data", values, tables)
+    return Section("data", "Sources and licences", values, tables)

@@ -117,7 +117,7 @@ def papers_section(inputs) -> Section:
         values["reasons"] = sorted({r["no_value_reason"] for r in beside if r["no_value_reason"]})
         if values["num_beside"]:
             figures["papers"] = papers_figure(beside)
-    return Section("papers", "Papers", values, tables, figures)
+    return Section("papers", "Published numbers", values, tables, figures)
 
 
 def beside_rows(frame) -> list:

@@ -154,4 +154,4 @@ def provenance_section(inputs) -> Section:
         "licenses": sorted(set(inputs.series["license"].dropna())),
     }
     files = {"config.yaml": values["config"]}
-    return Section("provenance", "Provenance", values, tables, {}, files)
+    return Section("provenance", "Configuration, digests, versions", values, tables, {}, files)

@@ -123,4 +123,4 @@ def quality_section(inputs) -> Section:
         },
     }
     files = {"tables/findings-all.csv": inputs.findings.to_csv(index=False, lineterminator="\n")}
-    return Section("quality", "Data quality", values, tables, {}, files)
+    return Section("quality", "Checks and exclusions", values, tables, {}, files)

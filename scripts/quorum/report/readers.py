@@ -85,9 +85,8 @@ def readers_section(inputs) -> Section:
         "tie_rule": inputs.cubes.attributes.get("tie_rule", ""),
     }
     files = {"tables/agreement-by-nodule.csv": agreement.to_csv(index=False, lineterminator="\n")}
-    return Section(
-        "readers", "Readers", values, {"agreement": agreement_table(agreement)}, figures, files
-    )
+    tables = {"agreement": agreement_table(agreement)}
+    return Section("readers", "Agreement of readers", values, tables, figures, files)
 
 
 def diameter_figure(inputs):

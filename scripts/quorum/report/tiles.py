@@ -14,6 +14,7 @@ PANE_PX = 168
 GAP_MM = 1
 PLANES = ("axial", "coronal", "sagittal")
 QUALITY = 86
+GAP_GREY = 110
 STRIPE_PX, STRIPE_GREY = 6, (38, 52)
 
 
@@ -101,7 +102,7 @@ def picture(image, coverage, view: View) -> bytes:
     """
     scale = max(2, round(PANE_PX / view.field_vox))
     side = view.field_vox * scale
-    canvas = np.full((side, view.width * scale), 255, np.uint8)
+    canvas = np.full((side, view.width * scale), GAP_GREY, np.uint8)
     low, high = WINDOW_HU
     for index, (hu, covered) in enumerate(
         zip(panes(image, view, -1000), panes(coverage, view), strict=True)
