@@ -96,18 +96,18 @@ def write_code(network: str, folder: Path):
         shutil.copyfile(path, target)
 
 
-def try_onnx(network, path, crop_vox, threads: int) -> dict:
+def try_onnx(network, path, shape, threads: int) -> dict:
     """Return how a network went to ONNX; `reason` says why it could not."""
     from torch.onnx import OnnxExporterError
 
     from quorum.onnx_export import compare_onnx, export_reason, write_onnx
 
     try:
-        write_onnx(network, path, crop_vox)
+        write_onnx(network, path, shape)
     except OnnxExporterError as error:
         Path(path).unlink(missing_ok=True)
         return {"is_exported": False, "reason": export_reason(error)}
-    return {"is_exported": True, **compare_onnx(network, path, crop_vox, threads=threads)}
+    return {"is_exported": True, **compare_onnx(network, path, shape, threads=threads)}
 
 
 def write_bundle(model: dict, record: dict, folder: Path, threads: int) -> dict:
@@ -122,7 +122,7 @@ def write_bundle(model: dict, record: dict, folder: Path, threads: int) -> dict:
         (folder / name).mkdir()
     torch.save(network.state_dict(), folder / "models" / "model.pt")
     crop = model["settings"]["crop_vox"]
-    onnx = try_onnx(network.network, folder / "models" / "model.onnx", crop, threads)
+    onnx = try_onnx(network.network, folder / "models" / "model.onnx", (1, *crop), threads)
     for name, content in (
         ("configs/inference.json", inference_config(model)),
         ("configs/metadata.json", metadata(model, record)),
@@ -141,8 +141,8 @@ def catalogue_rows(names, folder: Path, threads: int) -> list:
 
     rows = []
     for name in progress(names, "networks"):
-        network, path = fresh_network(name), folder / f"{name}.onnx"
-        row = try_onnx(network, path, CROP_VOX, threads)
+        (network, num_inputs), path = fresh_network(name), folder / f"{name}.onnx"
+        row = try_onnx(network, path, (num_inputs, *CROP_VOX), threads)
         row["num_parameters"] = sum(p.numel() for p in network.parameters())
         row["onnx_mb"] = path.stat().st_size / 1e6 if path.exists() else None
         rows.append({"network": name, "reason": None, **row})

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import torch
 
-from quorum.networks import build_network
+from quorum.networks import NUM_INPUTS, build_network, network_module
 
 NUM_TIMED = 3  # the shortest counts: other work on the machine only ever adds
 
@@ -28,20 +28,21 @@ class Outputs(torch.nn.Module):
 
 
 def fresh_network(name: str, seed: int = 0):
-    """Return a network of the catalogue with drawn weights, in evaluation mode."""
+    """Return a network of the catalogue with drawn weights in evaluation mode, and its inputs."""
     torch.manual_seed(seed)
-    return build_network({"name": name}, 1, 1).eval()
+    num_inputs = NUM_INPUTS[getattr(network_module(name), "INPUTS", "image")]
+    return build_network({"name": name}, num_inputs, 1).eval(), num_inputs
 
 
-def write_onnx(network, path, crop_vox):
-    """Write a network for crops (1, 1, z, y, x) as one ONNX file.
+def write_onnx(network, path, shape):
+    """Write a network for crops (inputs, z, y, x) as one ONNX file.
 
     Raises
     ------
     torch.onnx.OnnxExporterError
         When PyTorch's exporter can't express the network.
     """
-    example = torch.zeros(1, 1, *crop_vox)
+    example = torch.zeros(1, *shape)
     # The exporter prints its steps, and warns of its own deprecations and of Python's versions.
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -72,8 +73,8 @@ def open_session(path, threads: int):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def compare_onnx(network, path, crop_vox, *, threads: int = 1, seed: int = 0) -> dict:
-    """Return how an ONNX file differs from its network on one drawn crop, and both times.
+def compare_onnx(network, path, shape, *, threads: int = 1, seed: int = 0) -> dict:
+    """Return how an ONNX file differs from its network on one drawn crop, and times.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def compare_onnx(network, path, crop_vox, *, threads: int = 1, seed: int = 0) ->
         max_difference_logit, max_difference_probability; torch_s, onnx_s (the shortest of three);
         speed_ratio (torch_s / onnx_s: above 1, ONNX is the faster).
     """
-    image = torch.randn(1, 1, *crop_vox, generator=torch.Generator().manual_seed(seed))
+    image = torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
     session = open_session(path, threads)
     outputs = Outputs(network).eval()
 
