@@ -17,7 +17,8 @@ from workflow_copy import TINY, call, copy_project, failed_logs
 PROFILE = "workflow/profiles/slurm"
 # A job's state is looked at early, so that tests are short.
 QUICK = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "5")
-WITHOUT_ACCOUNTING = ("--slurm-status-command", "squeue", "--slurm-no-account")
+WITHOUT_ACCOUNTING = ("--slurm-no-account",)
+WITH_ACCOUNTING = ("--slurm-status-command", "sacct")
 ACCEPTED = "results/accept_cubes/accepted.csv"
 TRAINED = "results/train_model/unet3d/fold0_seed0/model.pt"
 TRAINING_LOG = "results/logs/train_model/unet3d/fold0_seed0.log"
@@ -34,7 +35,7 @@ def submit(folder: Path, *flags, has_accounting: bool = False, **variables):
 def submit_words(has_accounting: bool = False) -> tuple:
     """Return the command line of `submit`."""
     words = ("snakemake", "--workflow-profile", PROFILE, "--configfile", "config/tiny.yaml")
-    return (*words, *QUICK, *(() if has_accounting else WITHOUT_ACCOUNTING))
+    return (*words, *QUICK, *(WITH_ACCOUNTING if has_accounting else WITHOUT_ACCOUNTING))
 
 
 def fresh_project(folder: Path) -> Path:

@@ -1,11 +1,11 @@
-"""A cluster with accounting: the profile as it is, with `sacct` and the user's own account."""
+"""A cluster with accounting: the ends of jobs by `sacct`, and the user's own account."""
 
 import shutil
 
 import pytest
 from conftest import require
 from slurm_cluster import ACCOUNT, DATABASE_PROGRAMS, MARK, missing_reason, start_cluster
-from slurm_runs import ACCEPTED, end_well, submissions, submitting, wait_for_state
+from slurm_runs import ACCEPTED, end_well, submissions, submitting
 from workflow.conftest import tiny_copy, tiny_run  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -21,16 +21,14 @@ def accounting(tmp_path_factory):
 
 
 def test_jobs_are_looked_after_by_sacct(accounting, tiny_copy):  # noqa: F811
-    """One that was cancelled is submitted again, and the second one's end is seen."""
+    """One that failed is submitted again, and the second one's end is seen."""
     for rule in ("check_cubes", "accept_cubes"):
         shutil.rmtree(tiny_copy / "results" / rule)
-    with submitting(tiny_copy, ACCEPTED, has_accounting=True) as process:
-        first = wait_for_state(accounting, "RUNNING")
-        accounting.run("scancel", first)
+    request = ("--set-resources", "check_cubes:mem_mb=250*attempt*attempt*attempt")
+    with submitting(tiny_copy, ACCEPTED, *request, has_accounting=True) as process:
         end_well(process, tiny_copy)
-    assert submissions(tiny_copy)[0] == first
     words = ("sacct", "-n", "-X", "-P", "-o", "JobID,State,Account", "-j")
     lines = accounting.run(*words, ",".join(submissions(tiny_copy))).stdout.splitlines()
     rows = [line.split("|") for line in lines]
-    assert [row[1].split()[0] for row in rows] == ["CANCELLED", "COMPLETED"]
+    assert [row[1].split()[0] for row in rows] == ["FAILED", "COMPLETED"]
     assert {row[2] for row in rows} == {ACCOUNT}
