@@ -40,7 +40,6 @@ from quorum.shards import common_kind
 from quorum.staple import STAPLE_RULE
 from quorum.tables import check_table, read_table, write_table
 
-ROWS_AT_ONCE = 1024
 NODULES_AT_ONCE = 8  # a cube is about 3 MB before compression
 
 
@@ -62,8 +61,8 @@ def parse_args(argv=None):
 def read_contours(path, annotation_ids) -> dict:
     """Return the outlines of these annotations alone, by annotation_id.
 
-    Read a few rows at a time: the whole table with its lists of points would take more memory
-    than everything else here.
+    Of a few rows at a time the names, then of those that are wanted the points: the whole table
+    would take more memory, and more time, than everything else here.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -73,10 +72,11 @@ def read_contours(path, annotation_ids) -> dict:
     try:
         with pq.ParquetFile(path) as file:
             found = [file.schema_arrow.empty_table()]
-            for rows in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
-                names = rows.column("annotation_id")
+            for few in range(file.num_row_groups):
+                names = file.read_row_group(few, ["annotation_id"], use_threads=False).column(0)
                 is_wanted = pc.is_in(names, value_set=pa.array(pieces, names.type))
-                found.append(pa.Table.from_batches([rows]).filter(is_wanted))
+                if pc.any(is_wanted).as_py():
+                    found.append(file.read_row_group(few, use_threads=False).filter(is_wanted))
         frame = pa.concat_tables(found).to_pandas()
     except (OSError, KeyError, pa.ArrowException) as error:
         raise InputError(

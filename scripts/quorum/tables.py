@@ -26,6 +26,7 @@ from quorum.files import write_whole
 SCHEMAS = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "tables"
 PACKAGED_SCHEMAS = Path(__file__).resolve().parent / "schemas" / "tables"
 SCALARS = {"string": "string", "integer": "Int64", "number": "float64", "boolean": "boolean"}
+LIST_ROWS_AT_ONCE = 2048
 LISTS = {"strings": str, "integers": int, "numbers": float}
 
 
@@ -61,25 +62,27 @@ def check_table(frame: pd.DataFrame, table: str, origin: str) -> pd.DataFrame:
             f"the columns of workflow/schemas/tables/{table}.yaml",
             f"make it again with the rule {schema['made_by']}",
         )
-    frame = frame[names].copy()
+    columns = {}
     for column in schema["columns"]:
         name, dtype = column["name"], column["dtype"]
-        if dtype in SCALARS:
+        values = frame[name]
+        if dtype in SCALARS and values.dtype != SCALARS[dtype]:
             try:
-                frame[name] = frame[name].astype(SCALARS[dtype])
+                values = values.astype(SCALARS[dtype])
             except (TypeError, ValueError) as error:
                 raise InputError(
                     f"column {name} of the table {origin} holds what is no {dtype} ({error})",
                     f"{dtype} everywhere",
                     f"make it again with the rule {schema['made_by']}",
                 ) from error
-        if not column.get("nullable", False) and frame[name].isna().any():
+        if not column.get("nullable", False) and values.isna().any():
             raise InputError(
-                f"column {name} of the table {origin} lacks {int(frame[name].isna().sum())} values",
+                f"column {name} of the table {origin} lacks {int(values.isna().sum())} values",
                 "a value in every row",
                 f"make it again with the rule {schema['made_by']}",
             )
-    return frame
+        columns[name] = values
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def write_table(frame: pd.DataFrame, path, table: str, made_by: dict):
@@ -121,7 +124,10 @@ def write_parquet(frame, path, schema, made_by):
     notes = {"quorum": json.dumps({"columns": schema["columns"], "made_by": made_by})}
     arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **notes})
     with write_whole(path) as temporary:
-        pq.write_table(arrow, temporary, compression="zstd")
+        # Rows with lists lie in small groups, so that a reader takes out those that it wants.
+        has_lists = any(column["dtype"] in LISTS for column in schema["columns"])
+        size = LIST_ROWS_AT_ONCE if has_lists else None
+        pq.write_table(arrow, temporary, compression="zstd", row_group_size=size)
 
 
 def join_values(value) -> str:
