@@ -15,6 +15,7 @@ MODELS = {
     for rule in ("train_model", "predict_cubes", "score_predictions")
     for experiment in ("ball", "unet3d")
 }
+SCORES = {"score_predictions:ball", "score_predictions:unet3d"}
 PLANS = {"plan_experiment:ball", "plan_experiment:unet3d"}
 SERIES = {
     f"{rule}:{shard}"
@@ -22,7 +23,12 @@ SERIES = {
     for shard in SHARDS
 }
 CHECKS = {"check_cubes", "accept_cubes"}
-ENDS = {"compare_experiments", "write_report"}
+PAGES = {"write_cards", "write_summary", "write_report"}
+COMPARED = {"compare_experiments", "compare_papers:papers", "describe_splits"} | PAGES
+# What follows new scores, and what follows new predictions.
+ENDS = COMPARED | {"compare_with_readers"}
+PREDICTED = ENDS | {"explain_predictions:unet3d"}
+TRAINED = PREDICTED | {"list_runs"}
 
 
 def results_of(folder: Path) -> list:
@@ -80,7 +86,7 @@ def test_the_results_belong_to_their_source(tiny_run):
 
 def test_all_scores_are_marked_as_the_phantoms(tiny_run):
     paths = sorted((tiny_run / "results" / "score_predictions").rglob("*.csv"))
-    assert len(paths) == 2
+    assert {path.parent.name for path in paths} == {"ball", "unet3d"}
     for path in paths:
         assert set(pd.read_csv(path)["data_kind"]) == {"phantom"}
 
@@ -129,9 +135,9 @@ def test_touched_files_and_edited_comments_rerun_nothing(tiny_copy):
 @pytest.mark.parametrize(
     ("script", "jobs"),
     [
-        ("compare_experiments", ENDS),
-        ("split_patients", {"split_patients"} | CHECKS | MODELS | ENDS),
-        ("compare_readers", {"compare_readers", "summarize_agreement", "write_report"}),
+        ("compare_experiments", {"compare_experiments"} | PAGES),
+        ("split_patients", {"split_patients"} | CHECKS | MODELS | TRAINED),
+        ("compare_readers", {"compare_readers", "summarize_agreement"} | SCORES | ENDS),
     ],
 )
 def test_changed_code_reruns_its_rule_and_what_follows(tiny_copy, script, jobs):
@@ -152,11 +158,11 @@ def test_a_changed_network_reruns_its_own_experiments_only(tiny_copy):
 @pytest.mark.parametrize(
     ("setting", "jobs"),
     [
-        ("compare_experiments={seed: 5}", ENDS),
-        ("predict_cubes={seed: 5}", MODELS - {"train_model:ball", "train_model:unet3d"} | ENDS),
-        ("train_model={batch_size: 2}", PLANS | MODELS | ENDS),
-        ("split_patients={seed: 5}", {"split_patients"} | CHECKS | MODELS | ENDS),
-        ("simulate_series={seed: 5}", SERIES | {"summarize_series"} | CHECKS | MODELS | ENDS),
+        ("compare_experiments={seed: 5}", COMPARED),
+        ("predict_cubes={seed: 5}", MODELS - {"train_model:ball", "train_model:unet3d"} | PREDICTED),
+        ("train_model={batch_size: 2}", PLANS | MODELS | TRAINED),
+        ("split_patients={seed: 5}", {"split_patients"} | CHECKS | MODELS | TRAINED),
+        ("simulate_series={seed: 5}", SERIES | {"summarize_series"} | CHECKS | MODELS | TRAINED),
     ],
 )
 def test_a_changed_key_reruns_the_rules_of_its_block_and_what_follows(tiny_run, setting, jobs):
