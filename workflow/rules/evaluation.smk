@@ -15,6 +15,7 @@ rule freeze_plan:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # Measured: 118 MB, 1 s.
         mem_mb=500,
         runtime=5,
     params:
@@ -153,6 +154,7 @@ rule compare_with_readers:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # Measured on the tiny run: 158 MB, 2 s.
         mem_mb=1000,
         runtime=10,
     params:
@@ -191,6 +193,7 @@ rule compare_papers:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
+        # Measured on the tiny run: 149 MB, 1 s.
         mem_mb=1000,
         runtime=10,
     params:
