@@ -10,6 +10,7 @@ from pathlib import Path
 import pydicom
 
 from quorum.bad_files import UNREADABLE
+from quorum.dicom_elements import plain_header, tags_of
 from quorum.files import write_whole
 from quorum.transfer_s3 import StoredObject, TransferError
 
@@ -17,7 +18,7 @@ from quorum.transfer_s3 import StoredObject, TransferError
 # file less than this.
 MAX_FILE_BYTES = 4 << 30
 BLOCK_BYTES = 1 << 20
-TAGS = ["SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient"]
+TAGS = tags_of("SOPInstanceUID", "SeriesInstanceUID", "ImagePositionPatient")
 MD5_LENGTH = 32  # an ETag of another length is no MD5: the object was stored in parts
 MANIFEST = "manifest.json"
 
@@ -62,7 +63,10 @@ def inspect_file(path: Path, stored: StoredObject, series_uid: str) -> FileRecor
 def read_uids(stream, name: str) -> tuple:
     """Return SeriesInstanceUID, SOPInstanceUID and z (None without a position) of a DICOM file."""
     try:
-        header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=TAGS)
+        header = plain_header(stream, TAGS)
+        if header is None:
+            stream.seek(0)
+            header = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=list(TAGS))
         position = header.get("ImagePositionPatient")
         z_mm = float(position[2]) if position else None
         return str(header.SeriesInstanceUID), str(header.SOPInstanceUID), z_mm

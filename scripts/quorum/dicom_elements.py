@@ -8,6 +8,7 @@ Values stay bytes; pydicom converts those that are asked for.
 import struct
 
 from pydicom.charset import convert_encodings
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import BaseTag
@@ -22,6 +23,11 @@ LONG = {vr.encode() for vr in EXPLICIT_VR_LENGTH_32}  # 2 reserved bytes, then 4
 SHORT = {vr.encode() for vr in EXPLICIT_VR_LENGTH_16}
 UNDEFINED = 0xFFFFFFFF
 EXPLICIT, IMPLICIT, LENGTH = struct.Struct("<HH2sH"), struct.Struct("<HHL"), struct.Struct("<L")
+
+
+def tags_of(*keywords) -> frozenset:
+    """Return the tags of some keywords."""
+    return frozenset(map(tag_for_keyword, keywords))
 
 
 def plain_header(stream, wanted: frozenset) -> Dataset | None:

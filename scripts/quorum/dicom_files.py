@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from quorum.bad_files import UNREADABLE, BadFile
-from quorum.dicom_elements import plain_header
+from quorum.dicom_elements import plain_header, tags_of
 from quorum.dicom_lengths import (
     check_bounds,
     check_inflated_size,
@@ -23,12 +22,6 @@ from quorum.dicom_lengths import (
     inflated_pixel_bytes,
 )
 from quorum.dicom_values import kernel_name, number, numbers, raw_integer
-
-
-def tags_of(*keywords) -> frozenset:
-    """Return the tags of some keywords."""
-    return frozenset(map(tag_for_keyword, keywords))
-
 
 MAX_FILE_BYTES = 4 << 30  # an enhanced series of 2,000 slices in one file takes 1 GB
 DEFERRED_BYTES = 1 << 20  # longer values than this are not read with the header

@@ -13,7 +13,8 @@ from pydicom.uid import (
 )
 
 from quorum.bad_files import UNREADABLE, BadFile
-from quorum.dicom_files import open_checked, parse_header, tags_of
+from quorum.dicom_elements import tags_of
+from quorum.dicom_files import open_checked, parse_header
 from quorum.dicom_lengths import check_bounds
 from quorum.errors import InputError
 
