@@ -216,6 +216,8 @@ class Cluster:
         wait_for(has_answered, 60, f"slurmdbd did not start; see {self.folder}")
         self.run("sacctmgr", "-i", "add", "account", ACCOUNT)
         self.run("sacctmgr", "-i", "add", "user", "root", f"account={ACCOUNT}")
+        words = ("modify", "user", "where", "name=root", "set", f"DefaultAccount={ACCOUNT}")
+        self.run("sacctmgr", "-i", *words)
 
     def start_controller(self):
         """Start slurmctld."""

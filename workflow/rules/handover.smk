@@ -54,7 +54,7 @@ rule write_cards:
         dropped=all_shards("<results>/extract_cubes/{shard}.dropped.csv"),
         scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
         records=all_runs("<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json"),
-        datasets="config/datasets.yaml",
+        datasets=local("config/datasets.yaml"),
     output:
         files=expand("<results>/write_cards/{file}", file=FILES),
     log:
@@ -101,7 +101,7 @@ rule write_summary:
         dropped=all_shards("<results>/extract_cubes/{shard}.dropped.csv"),
         scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
         records=all_runs("<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json"),
-        datasets="config/datasets.yaml",
+        datasets=local("config/datasets.yaml"),
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
         predictions=all_runs("<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5"),
     output:
