@@ -98,7 +98,9 @@ def test_a_training_over_its_time_goes_on_in_a_longer_job(cluster, untrained):  
         wait_for(lambda: goes_on in (untrained / TRAINING_LOG).read_text(), PATIENCE_S, goes_on)
         interrupt(process)
         wait_until_idle(cluster)
-    asked = re.findall(r"slurm_partition=gpu, runtime=(\d+)", (untrained / "submit.txt").read_text())
+    asked = re.findall(
+        r"slurm_partition=gpu, runtime=(\d+)", (untrained / "submit.txt").read_text()
+    )
     assert int(asked[1]) == 2 * int(asked[0])
 
 
