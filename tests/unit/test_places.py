@@ -1,15 +1,21 @@
 """Where a crop lies: the middle of the series is 0, its ends are 1, a flip mirrors the chest."""
 
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from model_factory import make_cohort, tiny_settings
+from predict_cubes import main as predict
+from train_model import main as train
 
 from quorum.batches import cut_batch, plain_draw
 from quorum.errors import InputError
 from quorum.places import add_places, crop_places, cube_places
 from quorum.plans import make_plan
+from quorum.predictions import open_predictions
 from quorum.shards import open_shards
 from quorum.stores import load_store
 from quorum.tables import write_table
@@ -72,3 +78,19 @@ def test_a_plan_with_the_position_needs_the_table_and_a_network_that_needs_it_is
     changes["network"] = network
     with pytest.raises(InputError, match="inputs: position"):
         make_plan("tiny", changes, "majority")
+
+
+def test_a_network_that_is_told_its_place_trains_and_predicts(tmp_path, slices):
+    cohort, plan, out = make_cohort(tmp_path), tmp_path / "tiny.yaml", tmp_path / "run"
+    network = {"name": "position_unet", "channels": [4, 8], "width": 4}
+    settings = {**tiny_settings(inputs="position", max_steps=3), "network": network}
+    whole = {"name": "tiny", "consensus": "majority", "settings": settings}
+    plan.write_text(yaml.safe_dump(whole))
+    handler = signal.getsignal(signal.SIGTERM)
+    assert train([*cohort.train_flags(plan, out), "--slices", str(slices)]) == 0
+    signal.signal(signal.SIGTERM, handler)
+    predict([*cohort.predict_flags(plan, out), "--slices", str(slices)])
+    with open_predictions(out / "predictions.h5") as found:
+        assert found["probability"][:].max() > 0
+    with pytest.raises(InputError, match="--slices"):
+        predict(cohort.predict_flags(plan, out))
