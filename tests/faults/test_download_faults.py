@@ -130,12 +130,13 @@ def test_a_temporary_fault_ends_with_the_same_content(network, tmp_path, name):
     fault, times, listing = TEMPORARY[name]
     proxy.spoil(fault, times=times, listing=listing)
     result = run(stand, attempts=8, stall_s=STALL_S if "stall" in name else PATIENT_S)
-    assert proxy.hits, "the fault was never met"
+    num_hits = proxy.hits
+    assert num_hits, "the fault was never met"
     proxy.spoil(None, times=0)
     assert result.returncode == 0, result.stderr
     assert content(stand) == expected
     assert strays(stand) == []
-    print(f"fault table: {name} | {proxy.hits} answers | {seen(result)} | equal")
+    print(f"fault table: {name} | {num_hits} answers | {seen(result)} | equal")
 
 
 def seen(result) -> str:
