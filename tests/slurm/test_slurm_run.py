@@ -1,7 +1,5 @@
 """The tiny pipeline on a real SLURM of one node: to the report, and equal to the local run."""
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pandas as pd
@@ -10,10 +8,9 @@ from slurm_runs import cluster, slurm_run  # noqa: F401
 from workflow.conftest import tiny_run  # noqa: F401
 
 pytestmark = pytest.mark.slow
-# Wall times and memory differ between any two runs: a column of the history, and three tables of
-# the report that show nothing else or the history once more.
-CLOCKS = ["duration_s"]
-CLOCK_TABLES = {"histories.csv", "runs.csv", "times.csv"}
+# Wall times and memory differ between any two runs.
+CLOCKS = {"duration_s", "training_s", "training_s_mean", "minutes", "total_s", "longest_s"}
+CLOCKS |= {"peak_memory_mb", "max_rss_mb", "energy_j"}
 
 
 def tables(folder) -> list:
@@ -30,20 +27,24 @@ def test_its_tables_are_those_of_the_local_run(slurm_run, tiny_run):  # noqa: F8
     names = tables(tiny_run)
     assert names == tables(slurm_run)
     assert len(names) > 20
+    num_equal = 0
     for name in names:
-        here, there = slurm_run / "results" / name, tiny_run / "results" / name
-        if Path(name).name in CLOCK_TABLES:
-            assert name.startswith("write_report/assets"), name
-        elif name.endswith("history.csv"):
-            mine, other = (pd.read_csv(path).drop(columns=CLOCKS) for path in (here, there))
-            pd.testing.assert_frame_equal(mine, other, check_exact=True)
-        else:
-            assert here.read_bytes() == there.read_bytes(), name
+        paths = [folder / "results" / name for folder in (slurm_run, tiny_run)]
+        if paths[0].read_bytes() == paths[1].read_bytes():
+            num_equal += 1
+            continue
+        mine, other = (pd.read_csv(path) for path in paths)
+        assert CLOCKS & set(mine.columns), name
+        if name.endswith("times.csv"):  # the longest first
+            mine, other = (table.sort_values("rule", ignore_index=True) for table in (mine, other))
+        kept = [column for column in mine.columns if column not in CLOCKS]
+        pd.testing.assert_frame_equal(mine[kept], other[kept], check_exact=True, obj=name)
+    assert num_equal >= len(names) - 10
 
 
 def test_its_shards_and_predictions_hold_what_the_local_runs_hold(slurm_run, tiny_run):  # noqa: F811
     names = sorted(p.relative_to(tiny_run) for p in (tiny_run / "results").rglob("*.h5"))
-    assert len(names) == 4
+    assert len(names) >= 4
     for name in names:
         with h5py.File(slurm_run / name) as mine, h5py.File(tiny_run / name) as other:
             assert sorted(mine) == sorted(other)
