@@ -62,7 +62,7 @@ def train(job: dict) -> Trainer:
         trainer.num_val_iterations_per_epoch = max(job["iterations_per_epoch"] // 5, 1)
         trainer.save_every = 1
     # Its planner takes this for a number of threads and its trainer for one of processes.
-    os.environ["nnUNet_n_proc_DA"] = "0"
+    os.environ["nnUNet_n_proc_DA"] = "0"  # noqa: SIM112, nnU-Net's own spelling
     trainer.initialize()
     if latest:
         trainer.load_checkpoint(str(latest))
