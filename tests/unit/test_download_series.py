@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 
 import download_series
 import pandas as pd
@@ -17,6 +18,7 @@ from s3_server import client, s3_server
 from workflow_copy import ROOT
 
 from quorum.completeness import check_listing, doubled_instance, inspect_file
+from quorum.download_flags import begin_listing
 from quorum.errors import InputError
 from quorum.tables import read_table
 from quorum.transfer_locks import only_job
@@ -149,6 +151,16 @@ def test_a_place_that_is_none_is_refused(stand, place):
     row["crdc_series_uuid"] = place or "-"
     with pytest.raises(InputError, match="as the place of the series"):
         run(stand)
+
+
+def test_a_listing_is_begun_only_where_the_tables_allow_it(tmp_path):
+    args = Namespace(source="idc", plan=tmp_path / "p.csv", series=tmp_path / "s.csv")
+    assert begin_listing(args) is None
+    args.plan.write_text("series_uid\n1.2\n")
+    args.series.write_text("series_uid,bucket,crdc_series_uuid\n1.2,public,x'; rm -rf y\n")
+    assert begin_listing(args) is None
+    args.source = "tcia"
+    assert begin_listing(args) is None
 
 
 def test_an_unknown_bucket(stand):
