@@ -25,6 +25,7 @@ from quorum.command import log_counts, make_parser, progress, provenance, run_co
 from quorum.files import write_whole_folder
 from quorum.handed_masks import Handed, series_rows
 from quorum.mask_rows import mask_rows, place_masks
+from quorum.run_files import require_packages
 from quorum.tables import write_table
 
 
@@ -86,6 +87,7 @@ def parse_args(argv):
 def main(argv=None):
     """Parse, read, place, write."""
     args = parse_args(argv)
+    require_packages("highdicom")
     handed = Handed(
         args.results, args.experiment, fold=args.fold, seed=args.seed, consensus=args.consensus
     )

@@ -13,8 +13,7 @@ Writes
                      drawn weights: whether it can be written as ONNX, else why not; how far ONNX
                      is from PyTorch, and how fast
 Method
-    ONNX by torch.onnx (dynamo), run by onnxruntime on the CPU; the difference is the largest over
-    a crop of noise, the ratio of times that of the shortest of three calls each.
+    ONNX by torch.onnx, run by onnxruntime on the CPU; largest difference over a crop of noise.
 Source
     MONAI bundle specification: docs.monai.io/en/stable/mb_specification.html
 """
@@ -30,7 +29,7 @@ from quorum.command import LOG, log_counts, make_parser, progress, provenance, r
 from quorum.errors import InputError
 from quorum.files import write_whole_folder
 from quorum.networks import network_names
-from quorum.run_files import read_record, run_file, run_name
+from quorum.run_files import read_record, require_packages, run_file, run_name
 from quorum.tables import write_table
 
 # The crop at which the catalogue is compared; every network takes it.
@@ -169,6 +168,7 @@ def parse_args(argv):
 def main(argv=None):
     """Parse, export, write."""
     args = parse_args(argv)
+    require_packages("onnx", "onnxruntime", "onnxscript", "ignite")
     import torch
 
     from quorum.models import read_model

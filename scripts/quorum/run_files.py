@@ -1,9 +1,21 @@
 """Files of one run in a results folder, for scripts that a person starts."""
 
+import importlib.util
 import json
 from pathlib import Path
 
 from quorum.errors import InputError
+
+
+def require_packages(*names: str):
+    """Raise an InputError when a package that only exports need is not installed."""
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the package {missing[0]} is not installed",
+            "what envs/requirements-export.txt names",
+            "run: make env-export",
+        )
 
 
 def run_name(fold: int, seed: int) -> str:

@@ -256,3 +256,9 @@ def test_a_missing_experiment_or_nodule_is_named(phantom, tmp_path):
         export_dicom_seg.main(flags(phantom[0], tmp_path / "out", experiment="unet3d"))
     with pytest.raises(InputError, match="holds no nodule or patient 7"):
         export_dicom_seg.main(flags(phantom[0], tmp_path / "out", "--nodules", "7"))
+
+
+def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"highdicom is not installed.*run: make env-export"):
+        export_dicom_seg.main(flags(tmp_path, tmp_path / "out"))
