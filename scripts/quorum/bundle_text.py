@@ -39,8 +39,8 @@ From this folder, with the packages of configs/metadata.json:
     python -m monai.bundle run --config_file configs/inference.json \\
       --image scan.nii.gz --point_lps_mm "[x,y,z]" --output_dir out
 
-`image` is a CT in HU: NIfTI, or a folder of one DICOM series (needs itk). The point lies in the
-nodule, in LPS mm as in DICOM. Out comes a mask on the scan's own grid.
+`image` is a CT in HU, as NIfTI. The point lies in the nodule, in LPS mm as in DICOM.
+Out comes a mask on the scan's own grid.
 
 ## What it does
 The scan is turned to axes (z, y, x) towards head, back and left, resampled to \
