@@ -16,6 +16,7 @@ MODELS = {
     for experiment in ("ball", "unet3d")
 }
 SCORES = {"score_predictions:ball", "score_predictions:unet3d"}
+TRAININGS = {"train_model:ball", "train_model:unet3d"}
 PLANS = {"plan_experiment:ball", "plan_experiment:unet3d"}
 SERIES = {
     f"{rule}:{shard}"
@@ -159,7 +160,7 @@ def test_a_changed_network_reruns_its_own_experiments_only(tiny_copy):
     ("setting", "jobs"),
     [
         ("compare_experiments={seed: 5}", COMPARED),
-        ("predict_cubes={seed: 5}", MODELS - {"train_model:ball", "train_model:unet3d"} | PREDICTED),
+        ("predict_cubes={seed: 5}", MODELS - TRAININGS | PREDICTED),
         ("train_model={batch_size: 2}", PLANS | MODELS | TRAINED),
         ("split_patients={seed: 5}", {"split_patients"} | CHECKS | MODELS | TRAINED),
         ("simulate_series={seed: 5}", SERIES | {"summarize_series"} | CHECKS | MODELS | TRAINED),
