@@ -107,7 +107,7 @@ def answer_of(run) -> tuple:
         "num_steps": run.state["step"],
         "best_step": best["step"],
         "speed": run.speed.as_record(),
-        "training_s": round(sum(row[5] for row in run.state["history"]), 1),
+        "training_s": round(sum(row[5] for row in run.state["history"]), 3),
         "energy_j": run.state.get("energy_j"),
     }
     return {"weights": best["weights"], **found, **chosen}, notes

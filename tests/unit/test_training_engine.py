@@ -119,7 +119,7 @@ def run_processes(cohort, plan, out, num_processes, *flags):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(cohort, tmp_path):
-    calm = {"flip_axes": [], "max_shift_vox": [0, 0, 0], "network": {"dropout": 0.0}}
+    calm = {"speed": {"precision": "fp32"}, "flip_axes": [], "max_shift_vox": [0, 0, 0], "network": {"dropout": 0.0}}
     shared = {"losses": {"dice": 1.0, "cross_entropy": 0.0}, "max_steps": 6, **calm}
     one = cohort.plan("one", batch_size=4, **shared)
     two = cohort.plan("two", batch_size=2, **shared)
@@ -133,7 +133,9 @@ def test_two_processes_train_as_one_with_twice_the_batch(cohort, tmp_path):
         assert found["loss"].tolist() == pytest.approx(expected["loss"].tolist(), rel=1e-3)
         assert found["epoch"].tolist() == expected["epoch"].tolist()
         for key, weights in weights_of(tmp_path / "one").items():
-            assert torch.allclose(weights, weights_of(tmp_path / name)[key], atol=1e-3), key
+            # A bias in front of a normalisation has no gradient: Adam steps on its rounding.
+            if not key.endswith("conv.bias"):
+                assert torch.allclose(weights, weights_of(tmp_path / name)[key], atol=1e-3), key
 
 
 def test_bf16_is_recorded_and_learns_about_the_same(cohort, tmp_path):
@@ -186,7 +188,7 @@ def test_a_step_that_does_not_fit_is_told_from_one_that_fails():
     options = {"most": 9, "limit_mb": 500}
     assert find_batch_size(Hungry(), settings, speed, **options) == 3
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
-    with pytest.raises(RuntimeError, match="expected"):
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
         find_batch_size(torch.nn.Linear(3, 2), settings, speed, **options)
     with bounded_memory(50), pytest.raises(RuntimeError) as caught:
         torch.empty(400 * 2**20, dtype=torch.uint8)

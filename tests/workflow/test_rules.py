@@ -17,7 +17,9 @@ BODIES = {name: body for path in FILES for name, body in RULE.findall(path.read_
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 # An ensemble's predictions lie beside those of its runs: they are scored by the same rule.
 FOLDERS = {"predict_ensemble": "predict_cubes"}
-WITH_TORCH = ("train_model", "predict_cubes", "predict_ensemble")
+WITH_TORCH = (
+    "train_model", "predict_cubes", "predict_ensemble", "compare_networks", "search_skips",
+)  # fmt: skip
 LIBRARY = sorted(path for path in (ROOT / "scripts" / "quorum").rglob("*.py"))
 
 

@@ -30,7 +30,7 @@ def check_cohort(inputs):
     kinds = set(inputs.scores["data_kind"].dropna()) | {p.data_kind for p in inputs.predictions}
     for name in OF_IMAGES & set(inputs.tables):
         kinds |= set(inputs.tables[name]["data_kind"].dropna())
-    if kinds - {inputs.data_kind, "empty"}:
+    if len((kinds | {inputs.data_kind}) - {"empty"}) > 1:
         raise InputError(
             f"scores, predictions or comparisons are of {sorted(kinds)} and the cubes of "
             f"{inputs.data_kind}",

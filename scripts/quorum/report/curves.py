@@ -12,7 +12,7 @@ RUNS = {
     "validation_dice": "validation Dice", "best_step": "best step", "num_steps": "steps",
     "threshold": "threshold", "postprocess": "steps after it", "temperature": "temperature",
     "gain_flips": "gain by flips", "gain_postprocess": "gain by steps after it",
-    "training_s": "training, s", "energy_j": "energy, J", "peak_memory_mb": "memory, MiB",
+    "training_s": "training, s", "energy_j": "energy, J", "peak_memory_mb": "memory, MB",
     "precision": "precision", "processor": "processor", "gpu": "GPU", "commit": "commit",
     "code_digest": "digest of the code", "data_sha256": "digest of the data", "diff": "differs by",
 }  # fmt: skip
@@ -22,6 +22,16 @@ NETWORKS = {
     "training_crop_vox": "training crop",
     "inputs": "inputs", "target": "target", "source": "published in",
 }  # fmt: skip
+HOW_RUNS_WENT = [
+    Column("experiment", "experiment"),
+    Column("fold", "fold", 0),
+    Column("seed", "seed", 0),
+    Column("steps", "steps", 0),
+    Column("last_loss", "last loss", 3),
+    Column("best_dice", "best validation Dice", 3),
+    Column("minutes", "minutes of steps", 1, "validation apart"),
+    Column("threshold", "threshold", 2, "probability from which a voxel is inside"),
+]
 
 
 def binned(values, num_bins: int = MAX_POINTS) -> np.ndarray:
@@ -86,17 +96,7 @@ def curves_section(inputs) -> Section:
             "threshold": one.threshold,
             "minutes": float(mine["duration_s"].sum()) / 60 if len(mine) else None,
         })  # fmt: skip
-    columns = [
-        Column("experiment", "experiment"),
-        Column("fold", "fold", 0),
-        Column("seed", "seed", 0),
-        Column("steps", "steps", 0),
-        Column("last_loss", "last loss", 3),
-        Column("best_dice", "best validation Dice", 3),
-        Column("minutes", "minutes of steps", 1, "validation apart"),
-        Column("threshold", "threshold", 2, "probability from which a voxel is inside"),
-    ]
-    tables = {"runs": Table("runs", "How each run went", columns, rows)}
+    tables = {"runs": Table("runs", "How each run went", HOW_RUNS_WENT, rows)}
     found = inputs.tables
     if found.get("runs") is not None:
         columns = schema_columns("runs", RUNS)
