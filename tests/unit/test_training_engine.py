@@ -119,7 +119,8 @@ def run_processes(cohort, plan, out, num_processes, *flags):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(cohort, tmp_path):
-    calm = {"speed": {"precision": "fp32"}, "flip_axes": [], "max_shift_vox": [0, 0, 0], "network": {"dropout": 0.0}}
+    calm = {"flip_axes": [], "max_shift_vox": [0, 0, 0], "network": {"dropout": 0.0}}
+    calm["speed"] = {"precision": "fp32"}
     shared = {"losses": {"dice": 1.0, "cross_entropy": 0.0}, "max_steps": 6, **calm}
     one = cohort.plan("one", batch_size=4, **shared)
     two = cohort.plan("two", batch_size=2, **shared)
