@@ -23,7 +23,7 @@ Source
 import numpy as np
 import pandas as pd
 
-from quorum.command import log_counts, make_parser, progress, provenance, run_command
+from quorum.command import LOG, log_counts, make_parser, progress, provenance, run_command
 from quorum.errors import InputError
 from quorum.explanation_files import WORDS, write_explanations
 from quorum.files import write_whole
@@ -105,16 +105,13 @@ def explain_nodule(network, fresh, inputs, *, mask, args) -> tuple:
     return trained, drawn, rows
 
 
-def on_cube(maps: dict, start, *, methods, shape) -> np.ndarray:
-    """Return maps of a crop on the cube's grid, each scaled to 1: float32 (methods, z, y, x)."""
+def put_on_cube(whole, maps: list, start):
+    """Put maps of a crop, each scaled to 1, into zeros on the cube's grid (methods, z, y, x)."""
     from quorum.explaining import scaled
 
-    whole = np.zeros((len(methods), *shape), np.float32)
-    for row, name in enumerate(methods):
-        if name in maps:
-            window = tuple(slice(a, a + n) for a, n in zip(start, maps[name].shape, strict=True))
-            whole[(row, *window)] = scaled(maps[name])
-    return whole
+    for row, values in enumerate(maps):
+        window = tuple(slice(a, a + n) for a, n in zip(start, values.shape, strict=True))
+        whole[(row, *window)] = scaled(values)
 
 
 def parse_args(argv):
@@ -152,23 +149,28 @@ def read_run(args) -> tuple:
 
 
 def explain_all(model: dict, cubes, answers: dict, args) -> tuple:
-    """Return the maps of all chosen nodules on the cubes' grid, and the rows of the check."""
+    """Return the methods that the head allows, maps on the cubes' grid, and the check's rows."""
     from quorum.predicting import fitted_network
     from quorum.training import make_network
 
     network = fitted_network(model)
     fresh = make_network(model["settings"], model["seed"] + args.seed + 1).eval()
     place = {str(name): index for index, name in enumerate(cubes.nodule_id)}
-    grid = {"methods": args.methods, "shape": cubes.shape_vox}
-    found, rows = {"map": [], "random": []}, []
+    maps, rows = [], []
     for name, (start, mask) in progress(answers.items(), "nodules"):
         inputs = crop_inputs(cubes, place[name], start, model["settings"])
         trained, drawn, new = explain_nodule(network, fresh, inputs, mask=mask, args=args)
-        found["map"].append(on_cube(trained, start, **grid))
-        found["random"].append(on_cube(drawn, start, **grid))
+        maps.append((start, {"map": trained, "random": drawn}))
         rows += [{"nodule_id": name, **row} for row in new]
-    empty = np.zeros((0, len(args.methods), *cubes.shape_vox), np.float32)
-    return {key: np.stack(maps) if maps else empty for key, maps in found.items()}, rows
+    methods = [one for one in args.methods if not maps or one in maps[0][1]["map"]]
+    for lacking in sorted(set(args.methods) - set(methods)):
+        LOG.info("no %s: the head of %s does not allow it", WORDS[lacking], model["experiment"])
+    found = {}
+    for key in ("map", "random"):
+        found[key] = np.zeros((len(maps), len(methods), *cubes.shape_vox), np.float32)
+        for row, (start, kinds) in enumerate(maps):
+            put_on_cube(found[key][row], [kinds[key][name] for name in methods], start)
+    return methods, found, rows
 
 
 def main(argv=None):
@@ -180,10 +182,10 @@ def main(argv=None):
     model, cubes = read_run(args)
     choose = chooser(args.num_nodules, args.seed)
     answers, num_empty = read_answers(args.predictions, model, choose)
-    found, rows = explain_all(model, cubes, answers, args)
+    methods, found, rows = explain_all(model, cubes, answers, args)
     run = {key: model[key] for key in ("experiment", "fold", "seed")}
     run["data_kind"], made_by = cubes.data_kind, provenance(__file__, args)
-    attributes = {**run, "methods": args.methods, "made_by": made_by}
+    attributes = {**run, "methods": methods, "made_by": made_by}
     with write_whole(args.out_maps) as temporary:
         write_explanations(temporary, attributes, nodule_id=list(answers), found=found)
     columns = column_names("explanation_sanity")

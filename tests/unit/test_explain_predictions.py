@@ -147,7 +147,8 @@ def flags(run, **changes) -> list:
     cohort, plan, out = run
     given = {
         "--plan": [plan], "--model": [out / "model.pt"], "--predictions": [out / "predictions.h5"],
-        "--shards": cohort.shards, "--num-nodules": [2], "--methods": ["grad_cam", "occlusion"],
+        "--shards": cohort.shards, "--num-nodules": [2],
+        "--methods": ["grad_cam", "cam", "occlusion"],
         "--patch-vox": [8, 8, 8], "--seed": [0],
         "--out-maps": [out / "maps.h5"], "--out-sanity": [out / "sanity.csv"],
     } | changes  # fmt: skip
@@ -157,7 +158,7 @@ def flags(run, **changes) -> list:
 def test_a_run_is_explained_with_its_sanity_check(run):
     explain_predictions.main(flags(run))
     maps = read_explanations(run[2] / "maps.h5")
-    assert maps.methods == ["grad_cam", "occlusion"]
+    assert maps.methods == ["grad_cam", "occlusion"], "unet3d has no plain head"
     assert len(maps.nodule_id) == 2
     assert maps.data_kind == "phantom"
     pairs = dict(maps.of_nodule(maps.nodule_id[0]))

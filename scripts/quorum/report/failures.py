@@ -88,6 +88,7 @@ def failures_section(inputs, nodules: list, cards: list) -> Section:
     for row in rows:
         row["failure"] = "no mask" if row["is_empty"] else "failure" if row["is_failure"] else ""
     mine = [row for row in rows if row["experiment"] == inputs.shown_experiment]
+    mine = sorted(mine, key=lambda row: (not row["is_failure"], row["consensus_iou"] or 0))
     kept = schema_columns("reader_nodules", COLUMNS)
     tables = {
         "counts": frame_table("failures", "Failures by experiment", counts, [

@@ -8,6 +8,7 @@ from quorum.report.svg import number
 from quorum.report.tabular import Column, Section, Table, frame_table, records, schema_columns
 
 READ = {"primary": "in the paper or its repository", "second_hand": "quoted by others"}
+OUR_TOPICS = ("segmentation", "readers")
 SPELLED = {
     "majority": "majority, at least half of the readers",
     "staple": "STAPLE, probability at least 0.5",
@@ -121,14 +122,16 @@ def papers_section(inputs) -> Section:
 
 
 def beside_rows(frame) -> list:
-    """Return the rows of papers.csv with words for codes, those with a number of ours first."""
+    """Return the rows of papers.csv with words for codes: with ours first, then by our task."""
     rows = records(frame)
+    topics = sorted({row["topic"] for row in rows})
+    place = [*(t for t in topics if t in OUR_TOPICS), *topics].index
     for row in rows:
         row["read"] = READ.get(row["read"], row["read"])
         row["spread_interval"] = spread_words(row["spread"])
         if row["our_low"] is not None:
             row["our_interval"] = f"{number(row['our_low'])} to {number(row['our_high'])}"
-    return sorted(rows, key=lambda row: (row["our_value"] is None, row["topic"]))
+    return sorted(rows, key=lambda row: (row["our_value"] is None, place(row["topic"])))
 
 
 def papers_figure(rows: list):
