@@ -4,23 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
+from needs import ROOT, require
 
 
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository's top folder."""
     return ROOT
-
-
-def require(condition: bool, reason: str):
-    """Skip with the reason where a part is missing; in CI, where all parts must be, fail."""
-    if condition:
-        return
-    if os.environ.get("CI"):
-        pytest.fail(f"missing in CI: {reason}")
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import write_report
-from conftest import require
+from needs import require
 from report_inputs import make_inputs
 
 from quorum.report.look import PAGES

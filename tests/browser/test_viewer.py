@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import write_report
-from conftest import require
+from needs import require
 from PIL import Image
 from report_inputs import make_inputs, save
 

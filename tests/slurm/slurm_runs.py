@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import require
+from needs import require
 from slurm_cluster import MARK, missing_reason, start_cluster, wait_for
 from workflow_copy import TINY, call, copy_project, failed_logs
 

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from conftest import require
+from needs import require
 from slurm_cluster import ACCOUNT, DATABASE_PROGRAMS, MARK, missing_reason, start_cluster
 from slurm_runs import ACCEPTED, end_well, submissions, submitting
 from workflow.conftest import tiny_copy, tiny_run  # noqa: F401

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from conftest import require
+from needs import require
 from slurm_cluster import MARK, missing_reason, start_cluster
 from slurm_runs import (
     ACCEPTED,

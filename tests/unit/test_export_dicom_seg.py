@@ -10,8 +10,8 @@ import pandas as pd
 import pydicom
 import pytest
 import SimpleITK as sitk
-from conftest import require
 from export_inputs import EXPERIMENT, TURNED, UNEVEN, phantom_results, predict, real_results
+from needs import require
 
 from quorum.errors import InputError
 from quorum.handed_masks import Handed

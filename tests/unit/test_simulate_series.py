@@ -7,9 +7,9 @@ import numpy as np
 import pydicom
 import pytest
 import simulate_series
-from conftest import require
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs import require
 from phantom_inputs import write_inputs
 from scipy import ndimage
 

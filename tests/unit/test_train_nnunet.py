@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import ROOT
 from model_factory import make_cohort
+from needs import ROOT
 from train_nnunet import cut_crops, main, name_of
 
 from quorum.errors import InputError

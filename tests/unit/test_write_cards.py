@@ -6,8 +6,8 @@ import re
 
 import pytest
 import write_cards
-from conftest import ROOT
 from handover_inputs import make_handover
+from needs import ROOT
 
 from quorum.card_files import CARDS, CHECKLISTS, FILES, TEMPLATES
 from quorum.closed_schema import load_yaml

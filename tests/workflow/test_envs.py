@@ -22,6 +22,7 @@ DISTRIBUTIONS = {
     "pkg_resources": "setuptools",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
+    "mlflow": "mlflow-skinny",
 }
 # Loaded by pydicom, MONAI and pylidc, never by name here.
 PLUGINS = {"pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "einops", "setuptools"}
