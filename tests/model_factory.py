@@ -46,6 +46,7 @@ TINY = {
     "ema_decay": 0.9,
     "elastic": {"max_displacement_vox": 0.0, "grid_vox": 16},
     "postprocess": ["component", "holes"],
+    "chosen_against": "consensus",
     "speed": {"precision": "fp32", "is_channels_last": True, "is_compiled": False},
     "is_deterministic": True,
 }

@@ -8,6 +8,7 @@ import torch
 from quorum.batches import AXES, cut_batch, plain_draw
 from quorum.crf import crf_probability
 from quorum.postprocessing import choices, finish_mask
+from quorum.targets import HALF, count_bits, reader_bits
 
 BATCH = 8
 # ASSUME: candidates for the temperature; 1 leaves the network's probability as it is.
@@ -81,20 +82,50 @@ class Crops:
     logits : float32 (batch, heads, z, y, x)
     image : float32 (batch, z, y, x)
     covered, inside : bool (batch, z, y, x)
-        Where the scan is, and the reference.
-    sizes : float64 (batch,)
-        Voxels of the reference in the whole cube: what lies outside the crop counts as missed.
+        Where the scan is, and the consensus.
+    references : bool (batch, references, z, y, x)
+        What a mask's Dice is taken against: the consensus, or `others_references`.
+    sizes : float64 (batch, references)
+        Voxels of each in the whole cube: what lies outside the crop counts as missed.
     """
 
     logits: torch.Tensor
     image: torch.Tensor
     covered: torch.Tensor
     inside: torch.Tensor
+    references: torch.Tensor
     sizes: torch.Tensor
 
 
-def middle_crops(predict, store, settings: dict, flip=(False, False, False)):
-    """Yield the nodules of a store in batches, as Crops; logits are turned back after a flip."""
+def others_references(part):
+    """Return each nodule's majorities of the others, a reader left out in turn.
+
+    Parameters
+    ----------
+    part : quorum.stores.Store
+        A nodule of one reader has no others: the consensus stands for them.
+
+    Returns
+    -------
+    bool (batch, readers, z, y, x)
+        Where the scan is; empty where the nodule has no such reader.
+    """
+    counts, total = count_bits(part.readers.cpu()), part.num_readers[:, None, None, None]
+    found = []
+    for reader in range(max(int(total.max()), 1)):
+        own = reader_bits(part.readers.cpu(), torch.full_like(part.num_readers, reader))
+        # ASSUME: half of the others is a majority, as in quorum.consensus.others_mask.
+        others = (counts - own >= HALF * (total - 1)) & (reader < total) & (total > 1)
+        alone = part.reference.cpu() & (total == 1) if reader == 0 else torch.tensor(False)
+        found.append((others & (part.coverage.cpu() > 0)) | alone)
+    return torch.stack(found, 1)
+
+
+def middle_crops(predict, store, settings: dict, *, against="consensus", flip=(False,) * 3):
+    """Yield the nodules of a store in batches, as Crops; logits are turned back after a flip.
+
+    Masks are compared with the `consensus`, or with the `others` (`others_references`).
+    """
     crop_vox = tuple(settings["crop_vox"])
     middle = [(whole - side) // 2 for whole, side in zip(store.cube_vox, crop_vox, strict=True)]
     window = tuple(slice(a, a + side) for a, side in zip(middle, crop_vox, strict=True))
@@ -107,12 +138,14 @@ def middle_crops(predict, store, settings: dict, flip=(False, False, False)):
             inputs, _, _, covered = cut_batch(part, draw, crop_vox, settings)
             logits = predict(inputs).float().flip([axis + 1 for axis in axes]).cpu()
         whole = part.reference.cpu()
+        references = whole[:, None] if against == "consensus" else others_references(part)
         yield Crops(
             logits=logits,
             image=inputs[:, 0].flip(axes).cpu(),
             covered=covered.flip(axes).cpu(),
             inside=whole[(slice(None), *window)],
-            sizes=whole.flatten(1).sum(1).double(),
+            references=references[(slice(None), slice(None), *window)],
+            sizes=references.flatten(2).sum(2).double(),
         )
 
 
@@ -129,17 +162,18 @@ def mean_dice(predict, store, settings: dict, threshold: float) -> float:
 
 
 def masks_dice(masks, crops: Crops):
-    """Return each nodule's Dice: float64 (batch,); nan where its reference is empty."""
-    both = (masks & crops.inside).flatten(1).sum(1).double()
-    dice = 2 * both / (masks.flatten(1).sum(1) + crops.sizes)
-    return torch.where(crops.sizes > 0, dice, torch.nan)
+    """Return each nodule's Dice, mean over its references: float64 (batch,); nan without any."""
+    both = (masks[:, None] & crops.references).flatten(2).sum(2).double()
+    dice = 2 * both / (masks.flatten(1).sum(1)[:, None] + crops.sizes)
+    return torch.where(crops.sizes > 0, dice, torch.nan).nanmean(1)
 
 
 def choose_answer(predict, store, settings: dict, thresholds, *, flips) -> dict:
     """Return temperature, flips, post-processing and threshold as the validation fold wants them.
 
-    The temperature has the lowest cross-entropy against the reference; of the rest, that is taken
-    which has the best mean Dice, the fewest steps where several have it.
+    The temperature has the lowest cross-entropy against the consensus; of the rest, that is taken
+    which has the best mean Dice against what `chosen_against` names, the fewest steps where
+    several have it.
 
     Parameters
     ----------
@@ -154,14 +188,15 @@ def choose_answer(predict, store, settings: dict, thresholds, *, flips) -> dict:
         threshold, postprocess, validation_dice and dice_by_postprocess (the best Dice of each
         choice, so that the gain of a step can be seen; on the fold that chose it, so optimistic).
     """
-    batches = list(middle_crops(predict, store, settings))
+    against = settings["chosen_against"]
+    batches = list(middle_crops(predict, store, settings, against=against))
     entropy = {t: cross_entropy(batches, t) for t in TEMPERATURES}
     temperature = min(entropy, key=entropy.get)
     shares = [probability(crops.logits, temperature) for crops in batches]
     names = choices(settings["postprocess"])
     answers = {"plain": best_answer(shares, batches, names, thresholds)}
     for flip in flips[1:].tolist():
-        turned = middle_crops(predict, store, settings, flip)
+        turned = middle_crops(predict, store, settings, flip=flip)
         for share, crops in zip(shares, turned, strict=True):
             share += probability(crops.logits, temperature)
     if len(flips) > 1:

@@ -34,7 +34,10 @@ def test_its_tables_are_those_of_the_local_run(slurm_run, tiny_run):  # noqa: F8
             num_equal += 1
             continue
         mine, other = (pd.read_csv(path) for path in paths)
-        assert CLOCKS & set(mine.columns), name
+        if name.endswith("checklists.csv"):  # one of DOME's rows states how long training took
+            mine, other = (table[table["topic"] != "Execution time"] for table in (mine, other))
+        else:
+            assert CLOCKS & set(mine.columns), name
         if name.endswith("times.csv"):  # the longest first
             mine, other = (table.sort_values("rule", ignore_index=True) for table in (mine, other))
         kept = [column for column in mine.columns if column not in CLOCKS]

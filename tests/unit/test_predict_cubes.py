@@ -13,6 +13,7 @@ from predict_cubes import main
 from train_model import main as train
 
 from quorum.clicks import click_points, crop_starts
+from quorum.consensus import others_mask
 from quorum.crf import crf_probability
 from quorum.errors import InputError
 from quorum.evaluation import (
@@ -20,6 +21,7 @@ from quorum.evaluation import (
     choose_answer,
     crop_probability,
     flip_sets,
+    others_references,
     pick_answer,
 )
 from quorum.postprocessing import choices, finish_mask, finish_share, nearest_component
@@ -278,6 +280,49 @@ def test_post_processing_is_chosen_where_it_helps(wanted):
         assert min(answer["dice_by_postprocess"].values()) < 1
     # Flips that bring nothing are not used.
     assert pick_answer(found, has_flips=True)["is_flipped"] is False
+
+
+def test_the_others_are_the_majorities_without_each_reader(tmp_path):
+    generator = np.random.default_rng(2)
+    readers = generator.integers(0, 16, (3, 20, 40, 40), dtype=np.uint8)
+    readers[1] &= 0b111
+    readers[2] &= 0b1
+    coverage = (generator.random(readers.shape) < 0.9).astype(np.uint8)
+    counts = [4, 3, 1]
+    store = validation_store(readers > 7, readers > 7)
+    store.readers, store.coverage = torch.from_numpy(readers), torch.from_numpy(coverage)
+    store.num_readers = torch.tensor(counts)
+    found = others_references(store).numpy()
+    assert found.shape == (3, 4, 20, 40, 40)
+    for row, count in enumerate(counts[:2]):
+        for reader in range(count):
+            others = others_mask(readers[row], count, reader) & (coverage[row] > 0)
+            assert np.array_equal(found[row, reader], others)
+    assert not found[1, 3].any()
+    assert np.array_equal(found[2, 0], store.reference[2].numpy())
+    assert not found[2, 1:].any()
+
+
+def test_the_threshold_is_chosen_for_what_the_mask_is_compared_with():
+    """One of three readers drew a wide mask: without a narrow one, it is half of the others'."""
+    readers = np.zeros((1, 20, 40, 40), np.uint8)
+    readers[0, 4:16, 12:28, 12:28] = 0b001
+    readers[0, 7:13, 17:23, 17:23] = 0b111
+    bright = np.where(readers == 7, 400, np.where(readers > 0, -200, -1000)).astype(np.int16)
+    store = validation_store(readers == 7, readers == 7)
+    store.image, store.readers = torch.from_numpy(bright), torch.from_numpy(readers)
+    store.num_readers = torch.tensor([3])
+    found = {}
+    for against in ("others", "consensus"):
+        settings, options = tiny_settings(chosen_against=against), {"flips": flip_sets([])}
+        answer = choose_answer(lambda x: 3 * x, store, settings, [0.4, 0.7], **options)
+        found[against] = answer["answers"]["plain"]
+    assert found["consensus"]["threshold"] == 0.7
+    assert found["consensus"]["validation_dice"] == 1
+    narrow, wide = (readers == 7).sum(), (readers > 0).sum()
+    assert found["others"]["threshold"] == 0.4
+    dice = (2 + 2 * narrow / (narrow + wide)) / 3
+    assert found["others"]["validation_dice"] == pytest.approx(dice)
 
 
 def test_the_temperature_undoes_what_is_too_sure():
