@@ -18,12 +18,15 @@ from model_factory import make_cohort
 
 from quorum.errors import InputError
 from quorum.networks import network_names
+from quorum.onnx_export import fresh_network
 from quorum.shards import open_shards
 
 # Largest difference of a logit between onnxruntime and PyTorch: float32 sums in another order.
 # highresnet's logits are largest; measured 1.7e-4.
 MOST_DIFFERENCE = 1e-3
 WITHOUT_ONNX = {"pspnet": "_adaptive_avg_pool3d"}
+# Unpooling by indices jumps where two voxels of a window are equal but for rounding.
+JUMPS = {"segnet"}
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +176,18 @@ def catalogue(names, tmp_path) -> pd.DataFrame:
     return pd.read_csv(path).set_index("network")
 
 
+def largest_jump(name: str) -> float:
+    """Return how far PyTorch's own logits move, and a tenth more, when the input does by 2e-6."""
+    network, num_inputs = fresh_network(name)
+    generator = torch.Generator().manual_seed(0)
+    image, moved = torch.randn(1, num_inputs, *export_model.CROP_VOX, generator=generator), []
+    with torch.inference_mode():
+        for _ in range(8):
+            other = image + 2e-6 * torch.randn(image.shape, generator=generator)
+            moved.append(float((network(other) - network(image)).abs().max()))
+    return 1.1 * max(moved)
+
+
 def check_exports(table):
     """Check that each network went to ONNX alike, or is known not to."""
     for name, row in table.iterrows():
@@ -181,8 +196,9 @@ def check_exports(table):
             assert WITHOUT_ONNX[name] in row["reason"]
         else:
             assert row["is_exported"], row["reason"]
-            assert 0 < row["max_difference_logit"] < MOST_DIFFERENCE
-            assert row["max_difference_probability"] < MOST_DIFFERENCE
+            most = largest_jump(name) if name in JUMPS else MOST_DIFFERENCE
+            assert 0 < row["max_difference_logit"] < most
+            assert row["max_difference_probability"] < most
             assert row["speed_ratio"] > 0
 
 
