@@ -26,6 +26,13 @@ def test_the_register_names_the_collections():
     assert next(iter(read_register(REGISTER))) == "lidc_idri"
 
 
+def test_every_entry_names_the_release_that_the_environment_pins():
+    pins = (ROOT / "envs" / "constraints.txt").read_text().splitlines()
+    pinned = [pin.replace("==", " ") for pin in pins if pin.startswith("idc-index-data==")]
+    releases = {entry["release"] for entry in read_register(REGISTER).values()}
+    assert [*releases] == pinned
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_entry_is_as_the_pinned_index_has_it(tmp_path, name):
     entry = read_register(REGISTER)[name]
