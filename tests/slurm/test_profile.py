@@ -99,6 +99,14 @@ def test_what_rules_ask_for_is_what_was_measured_and_a_margin():
         assert asked["runtime"] * 60 >= 10 * largest.loc[rule, "max_wall_s"], rule
 
 
+def test_every_rule_of_the_default_run_was_measured(project):  # noqa: F811
+    """Else `make plan` counts 0 s for it."""
+    counts = count_jobs(snakemake(project, "-n").stdout)
+    measured = read_table(ROOT / "workflow" / "profiles" / "costs.csv", "costs")
+    assert len(counts) > 30
+    assert set(counts) <= set(measured["rule"])
+
+
 def test_files_of_the_repository_are_local_inputs():
     """With a bucket as default storage, an input of another kind is looked for there."""
     found = 0
