@@ -8,22 +8,22 @@ Writes
     --out-summary  shards.csv, one row a shard; bytes and MB (schema: shard_plan).
 Method
     A series' shard is the SHA-256 of its UID modulo the number of shards, so that a changed
-    cohort changes only the shards whose nodules changed.
+    cohort changes only the shards whose nodules changed. The log tells how much a public source
+    would send.
 """
 
+import math
 from pathlib import Path
 
 import pandas as pd
 
-from quorum.command import log_counts, make_parser, provenance, run_command
+from quorum.command import LOG, log_counts, make_parser, provenance, run_command
+from quorum.disk_space import CUBE_MB
 from quorum.errors import InputError
 from quorum.sharding import shard_name, shard_of
 from quorum.tables import read_table, write_table
 
 BYTES_PER_MB = 1_000_000
-# ASSUME: a cube takes at most 2 MB in its shard: 256,000 voxels of int16 image and five uint8
-# masks are 1.8 MB before compression (the design of the shard's schema)
-CUBE_BYTES = 2_000_000
 
 
 def plan_disk(shards: dict, series: pd.DataFrame) -> pd.DataFrame:
@@ -47,10 +47,16 @@ def plan_disk(shards: dict, series: pd.DataFrame) -> pd.DataFrame:
                 "num_series": len(uids),
                 "num_nodules": len(nodules),
                 "num_bytes": dicom,
-                "disk_mb": -(-(dicom + len(nodules) * CUBE_BYTES) // BYTES_PER_MB),
+                "disk_mb": -(-dicom // BYTES_PER_MB) + math.ceil(len(nodules) * CUBE_MB),
             }
         )
     return pd.DataFrame(rows)
+
+
+def fetch_line(plan: pd.DataFrame, *, num_series: int) -> str:
+    """Return how much of a collection of `num_series` series the plan's shards need."""
+    wanted, gigabytes = plan["num_series"].sum(), plan["num_bytes"].sum() / 1e9
+    return f"to fetch from a public source: {wanted} of {num_series} series, {gigabytes:.1f} GB"
 
 
 def divide(nodules: pd.DataFrame, num_shards: int) -> dict:
@@ -88,7 +94,9 @@ def main(argv=None):
     made_by = provenance(__file__, args)
     for path, part in zip(args.out_shards, shards.values(), strict=True):
         write_table(part, path, "nodules", made_by)
-    write_table(plan_disk(shards, series), args.out_summary, "shard_plan", made_by)
+    plan = plan_disk(shards, series)
+    LOG.info("%s", fetch_line(plan, num_series=len(series)))
+    write_table(plan, args.out_summary, "shard_plan", made_by)
 
 
 if __name__ == "__main__":

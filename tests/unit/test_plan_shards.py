@@ -6,8 +6,9 @@ import pytest
 from annotation_factory import make_tables, real_tables
 from hypothesis import given
 from hypothesis import strategies as st
-from plan_shards import CUBE_BYTES, divide
+from plan_shards import divide
 
+from quorum.disk_space import CUBE_MB
 from quorum.errors import InputError
 from quorum.sharding import shard_name, shard_of
 from quorum.tables import read_table, write_table
@@ -49,7 +50,17 @@ def test_bytes_and_disk(tmp_path):
     shards, plan = run(make_tables(tmp_path), tmp_path)
     for shard, row in zip(shards, plan.itertuples(), strict=True):
         assert row.num_bytes == 21_000_000 * shard["series_uid"].nunique()
-        assert row.disk_mb == (row.num_bytes + len(shard) * CUBE_BYTES) / 1e6
+        assert row.disk_mb == row.num_bytes / 1e6 + len(shard) * CUBE_MB
+
+
+def test_the_log_tells_how_much_is_to_be_fetched(tmp_path, caplog):
+    caplog.set_level("INFO", "quorum")
+    tables = real_tables()
+    nodules = read_table(tables["nodules"], "nodules")
+    four = nodules[nodules["num_annotations"] == 4]
+    write_table(four, tmp_path / "four.csv", "nodules", {})
+    run(tables, tmp_path, 32, nodules=tmp_path / "four.csv")
+    assert "to fetch from a public source: 559 of 1018 series, 71.1 GB" in caplog.text
 
 
 def test_empty_shards_are_valid(tmp_path):
