@@ -210,6 +210,17 @@ def source_settings(config: dict) -> dict:
     return {**source, "root": root or ".", "rule": SERIES_RULES[kind]}
 
 
+def is_streamed(source: dict) -> bool:
+    """Tell whether a shard's images go as soon as its cubes are made, before others are fetched."""
+    return source["kind"] in ("idc", "tcia") and not source["keep_dicom"]
+
+
+def shards_at_once(config: dict) -> int:
+    """Return how many shards' images may be on the disk at the same time: all, if not streamed."""
+    source, num_shards = config["source"], config["plan_shards"]["num_shards"]
+    return source["concurrent_shards"] if is_streamed(source) else num_shards
+
+
 def fill_in_path(config: dict, path: str) -> str:
     """Return a path with `<results>` and the like filled in from the block `pathvars`.
 

@@ -6,10 +6,30 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plan_run import costs_of_work, items_per_job, job_seconds, read_local_rules
+from image_tables import fill_rows
+from plan_run import (
+    PHANTOM_MB,
+    PREDICTION_MB,
+    costs_of_work,
+    items_per_job,
+    job_seconds,
+    peak_disk_gb,
+    print_plan,
+    read_local_rules,
+)
 
-from quorum.schedule import START_S, count_jobs, read_config, simulate, submitted, work_of_step
+from quorum.disk_space import CUBE_MB
+from quorum.schedule import (
+    GROUPED,
+    START_S,
+    count_jobs,
+    read_config,
+    simulate,
+    submitted,
+    work_of_step,
+)
 from quorum.settings import ROOT, experiment_settings
+from quorum.tables import write_table
 
 TABLE = """\
 Building DAG of jobs...
@@ -93,6 +113,74 @@ def test_items_of_the_whole_collection(tmp_path):
     items = items_per_job(config)
     assert items["extract_cubes"] * 32 == 897
     assert items["predict_cubes"] * 5 == 897
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """A configuration whose plan has shards of 1, 5 and 3 GB, and 10 nodules in 4 series each."""
+    config = read_config(["--configfile", str(ROOT / "config" / "lidc.yaml")])
+    config["pathvars"]["results"] = str(tmp_path)
+    config["plan_shards"]["num_shards"] = 3
+    config |= {"experiments": ["unet3d"], "run_folds": [0], "seeds": [0, 1]}
+    config["predict_cubes"]["click_offsets_mm"] = [0, 8]
+    rows = [
+        {"shard": f"shard0{k}", "num_series": 4, "num_nodules": 10, "num_bytes": size * 10**9}
+        for k, size in enumerate((1, 5, 3))
+    ]
+    made_by = {"script": "test"}
+    (tmp_path / "plan_shards").mkdir()
+    shards = fill_rows("shard_plan", rows)
+    write_table(shards, tmp_path / "plan_shards" / "shards.csv", "shard_plan", made_by)
+    return config
+
+
+# 30 nodules' cubes; one of five folds predicted with two seeds and two clicks.
+FILES_GB = 30 * (CUBE_MB + 0.2 * 2 * 2 * PREDICTION_MB) / 1e3
+
+
+@pytest.mark.parametrize(
+    ("source", "images_gb"),
+    [
+        ({"kind": "idc", "concurrent_shards": 1}, 5),
+        ({"kind": "tcia", "concurrent_shards": 2}, 8),
+        ({"kind": "idc", "concurrent_shards": 1, "keep_dicom": True}, 9),
+        ({"kind": "phantom", "concurrent_shards": 1}, 12 * PHANTOM_MB / 1e3),
+        ({"kind": "local", "concurrent_shards": 1}, 0),
+    ],
+)
+def test_the_peak_is_that_of_the_images_that_lie_there_at_once(planned, source, images_gb):
+    planned["source"] |= source
+    assert peak_disk_gb(planned) == pytest.approx(images_gb + FILES_GB)
+
+
+def test_without_a_plan_shards_are_of_one_size(planned, tmp_path):
+    (tmp_path / "plan_shards" / "shards.csv").unlink()
+    planned["source"]["concurrent_shards"] = 1
+    one = peak_disk_gb(planned)
+    planned["source"]["concurrent_shards"] = 3
+    assert peak_disk_gb(planned) - one == pytest.approx(2 / 3 * 559 * 126 / 1e3)
+
+
+def test_the_printed_plan(planned, capsys, monkeypatch):
+    """Six trainings of half an hour and a report of 6 minutes, on the head node a list."""
+    monkeypatch.chdir(ROOT)
+    counts = Counter(list_series=1, extract_cubes=3, train_model=6, write_report=1)
+    seconds = dict.fromkeys(SECONDS, 0.0) | {"train_model": 1800.0, "write_report": 360.0}
+    print_plan(planned, counts=counts, seconds=seconds)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "train_model 6 jobs submitted 1800 s a job" in lines
+    assert "extract_cubes 3 jobs grouped 0 s a job" in lines
+    assert "list_series 1 jobs head node 0 s a job" in lines
+    assert "jobs 11, submitted to a cluster 10" in lines
+    assert "CPU hours 0.10, and 3.0 of training and prediction" in lines
+    assert f"peak disk {8 + FILES_GB:.1f} GB" in lines  # two shards at once, by default
+    assert "with 1 nodes 3.2 h (one job a node, no waiting in the queue)" in lines
+
+
+def test_a_run_with_nothing_to_do_has_a_plan_too(planned, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    print_plan(planned, counts=Counter(), seconds=dict.fromkeys(GROUPED, 1.0))
+    assert "with   1 nodes   0.0 h" in capsys.readouterr().out
 
 
 def test_the_head_nodes_rules_are_those_of_the_workflow():

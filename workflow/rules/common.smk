@@ -19,8 +19,10 @@ from quorum.settings import (
     experiment_names,
     experiment_settings,
     fill_in_path,
+    is_streamed,
     refuse_other_results,
     seeds_of,
+    shards_at_once,
     source_settings,
     type_config,
     validate_config,
@@ -48,9 +50,8 @@ SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_sh
 # A place on the disk for one shard's images, held by the job that fetches them and then by those
 # that use them up. A place is free between two jobs of a shard, so the later ones take precedence
 # (`priority`): they are ready in that same moment.
-is_streamed = SOURCE["kind"] in ("idc", "tcia") and not config["source"]["keep_dicom"]
-CONCURRENT_SHARDS = config["source"]["concurrent_shards"] if is_streamed else len(SHARDS)
-IMAGES = int(is_streamed)
+CONCURRENT_SHARDS = shards_at_once(config)
+IMAGES = int(is_streamed(SOURCE))
 workflow.register_resource("images", CONCURRENT_SHARDS)
 
 # Some shared file systems refuse HDF5's locks or wait on them for ever. Nothing here needs them:
