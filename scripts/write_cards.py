@@ -5,6 +5,7 @@ Reads
     --findings, --dropped    check_series and extract_cubes of every shard
     --agreement, --attrition compare_readers, select_nodules
     --summary, --scores      compare_experiments, score_predictions
+    --fifth-reader           compare_with_readers
     --records                record.json of every run
     --datasets               config/datasets.yaml
     --settings               the configuration as JSON

@@ -7,11 +7,12 @@ Reads
 Writes
     --out-summary  summary.pdf, one page A4
 Method
-    Mean Dice with the consensus and its 95 % interval beside the readers' own agreement; the last
-    network's Dice by diameter; its nodules at the 10th, 50th and 90th percentile of Dice, in the
-    slice where the consensus is largest. No nodule is picked by hand. A phantom is labelled so.
+    Mean Dice of model and reader left out against the majority of the same others, with 95 %
+    intervals; what the fifth reader test found of the last network; its Dice by diameter; its
+    nodules at the 10th, 50th and 90th percentile of Dice with the consensus, in the slice where
+    that is largest. No nodule is picked by hand. A phantom is labelled so.
 Source
-    Numbers: compare_experiments and describe_splits
+    Numbers: compare_experiments, compare_with_readers and describe_splits
 """
 
 from quorum.card_inputs import add_inputs, read_facts

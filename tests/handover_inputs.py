@@ -16,6 +16,7 @@ from shard_factory import make_shard
 
 from quorum.card_files import BLOCKS
 from quorum.closed_schema import load_yaml
+from quorum.comparison import NO_CLAIM
 from quorum.consensus import level_mask
 from quorum.predictions import ATTRIBUTES, PredictionsWriter
 from quorum.shards import open_shards
@@ -44,6 +45,7 @@ def make_handover(folder: Path, *, data_kind: str = "phantom", num_nodules: int 
     describe_splits.main(words)
     single = {name: flags[name] for name in ("--agreement", "--attrition", "--findings")}
     single |= {"--dropped": flags["--dropped"], "--summary": write_means(folder, cubes)}
+    single["--fifth-reader"] = write_fifth(folder, cubes)
     single |= {"--table1": folder / "t1.csv", "--performance": folder / "p.csv"}
     single |= {"--datasets": ROOT / "config" / "datasets.yaml", "--settings": settings(data_kind)}
     records = [write_record(folder, name, data_kind) for name in EXPERIMENTS]
@@ -123,9 +125,29 @@ def write_means(folder: Path, cubes) -> Path:
         same = {**own, "experiment": name}
         rows.append({**same, "measure": "dice", "value": dice, "low": dice - 0.1,
                      "high": dice + 0.1})  # fmt: skip
+        others = {**same, "reference": "others", "low": 0.3, "high": 0.9}
+        rows.append({**others, "measure": "dice", "value": dice - 0.05})
+        rows.append({**others, "measure": "reader_dice", "value": 0.77})
+        # Truncated nodules stand apart and are in no headline.
+        rows.append({**others, "subset": "truncated", "measure": "dice", "value": 0.11})
         rows.append({**same, "measure": "hit_rate", "value": 0.75, "low": 0.5, "high": 1.0})
     path = folder / "summary.csv"
     write_table(fill_rows("summary", rows), path, "summary", MADE_BY)
+    return path
+
+
+def write_fifth(folder: Path, cubes) -> Path:
+    """Write the fifth reader test of cross-validation: both endpoints, no verdict."""
+    rows = [
+        {"experiment": name, "part": "cross_validation", "data_kind": cubes.data_kind,
+         "endpoint": endpoint, "num_nodules": 4, "num_patients": 2, "difference": difference,
+         "low": -0.04, "high": 0.02, "margin": 0.03, "verdict": "none",
+         "no_verdict_reason": NO_CLAIM[cubes.data_kind]}
+        for name in EXPERIMENTS
+        for endpoint, difference in (("others", -0.02), ("readers", -0.01))
+    ]  # fmt: skip
+    path = folder / "fifth_reader.csv"
+    write_table(fill_rows("fifth_reader", rows), path, "fifth_reader", MADE_BY)
     return path
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from quorum.consensus import TIE_RULE
 from quorum.errors import InputError
+from quorum.fifth_words import fifth_words
 from quorum.patient_facts import UNKNOWN
 
 NOTHING = "not reported"
@@ -75,6 +76,7 @@ def experiment_facts(name: str, records: list, summary) -> dict:
         "num_steps": records[0].get("num_steps") if is_network else None,
         "answers": "; ".join(answers) or NOTHING,
         "dice": interval(dice),
+        **others_facts(name, summary),
         "num_nodules": NOTHING if dice is None else int(dice["num_nodules"]),
         "num_patients": NOTHING if dice is None else int(dice["num_patients"]),
         "share_empty": NOTHING if empty is None else f"{empty['value']:.3f}",
@@ -85,6 +87,17 @@ def experiment_facts(name: str, records: list, summary) -> dict:
         "flips": ", ".join(settings.get("flip_axes", [])) or "none",
         "training": training_words(settings) if is_network else "",
         "hu_window": settings.get("hu_window"),
+    }
+
+
+def others_facts(name: str, summary) -> dict:
+    """Return model and reader left out, both against the majority of the same others."""
+    own = {"experiment": name, "reference": "others", "subset": "whole"}
+    model, reader = (pick(summary, measure=one, **own) for one in ("dice", "reader_dice"))
+    return {
+        "dice_others": interval(model),
+        "reader_others": interval(reader),
+        "num_others": NOTHING if model is None else int(model["num_nodules"]),
     }
 
 
@@ -233,8 +246,8 @@ def make_facts(tables: dict, records: list, settings: dict, dataset: dict) -> di
     Parameters
     ----------
     tables : dict
-        table1, performance, findings, agreement, attrition, dropped, summary as DataFrames;
-        num_scored.
+        table1, performance, findings, agreement, attrition, dropped, summary, fifth_reader as
+        DataFrames; num_scored.
     records : list of dict
     settings : dict
         The configuration.
@@ -252,9 +265,11 @@ def make_facts(tables: dict, records: list, settings: dict, dataset: dict) -> di
     network = networks[-1] if networks else None
     windows = {json.dumps(e["hu_window"]) for e in experiments if e["hu_window"]}
     others = [e["name"] for e in experiments if e["inputs"] != "image"]
+    title = network["name"] if network else experiments[0]["name"]
     return {
         **cohort_facts(tables, settings),
-        "title": network["name"] if network else experiments[0]["name"],
+        "title": title,
+        "fifth_words": fifth_words(tables["fifth_reader"], title),
         "experiments": experiments,
         "network": network,
         "baselines": [e["name"] for e in experiments if not e["is_network"]],

@@ -17,6 +17,7 @@ TABLES = {
     "agreement": "agreement",
     "attrition": "attrition",
     "summary": "summary",
+    "fifth_reader": "fifth_reader",
 }
 MANY = {"findings": "findings", "dropped": "dropped_nodules"}
 # The register's name of the collection whose outlines Quorum reads.
@@ -26,7 +27,7 @@ MARKED = "lidc_idri"
 def add_inputs(parser: argparse.ArgumentParser):
     """Add the flags that the run's facts are read by."""
     for name in TABLES:
-        parser.add_argument(f"--{name}", required=True)
+        parser.add_argument(f"--{name.replace('_', '-')}", required=True)
     for name in (*MANY, "scores", "records"):
         parser.add_argument(f"--{name}", required=True, nargs="+")
     parser.add_argument("--datasets", required=True, help="config/datasets.yaml")

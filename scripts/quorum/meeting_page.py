@@ -9,7 +9,6 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 
 from quorum import __version__
-from quorum.card_facts import NOTHING
 from quorum.consensus import consensus_mask
 from quorum.errors import InputError
 from quorum.predictions import open_predictions
@@ -100,21 +99,22 @@ def slice_of(cubes, k: int, model, facts: dict):
 
 
 def draw_dice(axes, facts: dict):
-    """Draw each experiment's mean Dice with its interval, and the readers' as a line."""
+    """Draw model and reader left out against the same others: means with their intervals."""
     named = facts["experiments"]
     for place, experiment in enumerate(named):
-        mean, low, high = numbers_in(experiment["dice"])
         tone = MODEL if experiment["is_network"] else "#666666"
-        axes.plot([low, high], [place, place], color=tone, linewidth=2)
-        axes.plot(mean, place, "o", color=tone)
-        axes.annotate(experiment["dice"], (0.01, place), xycoords=("axes fraction", "data"),
+        pair = (("dice_others", place - 0.14, tone), ("reader_others", place + 0.14, CONSENSUS))
+        for key, height, colour in pair:
+            mean, low, high = numbers_in(experiment[key])
+            axes.plot([low, high], [height, height], color=colour, linewidth=2)
+            axes.plot(mean, height, "o", color=colour, markersize=4)
+        words = f"{experiment['dice_others']}\nreader {experiment['reader_others']}"
+        axes.annotate(words, (0.01, place), xycoords=("axes fraction", "data"),
                       va="center", fontsize=7)  # fmt: skip
-    if facts["readers_dice"] != NOTHING:
-        axes.axvline(float(facts["readers_dice"]), color=CONSENSUS, linestyle="--", linewidth=1)
-        axes.set_title(
-            f"Dice with the consensus; dashed: a reader with the others' majority "
-            f"({facts['readers_dice']}, native grid)", fontsize=8, loc="left",
-        )  # fmt: skip
+    axes.set_title(
+        "Dice against the majority of the other readers, same nodules and grid; "
+        "green: the reader left out", fontsize=8, loc="left",
+    )  # fmt: skip
     axes.set_yticks(range(len(named)), [experiment["name"] for experiment in named], fontsize=8)
     axes.set_ylim(len(named) - 0.4, -0.6)
     axes.set_xlim(0, 1)
@@ -134,7 +134,9 @@ def draw_groups(axes, facts: dict):
     axes.set_xticks(range(len(groups)), labels, fontsize=7)
     axes.set_ylim(0, 1)
     axes.tick_params(axis="y", labelsize=8)
-    axes.set_title(f"{facts['title']}: Dice by diameter, mm", fontsize=8, loc="left")
+    axes.set_title(
+        f"{facts['title']}: Dice with the consensus by diameter, mm", fontsize=8, loc="left"
+    )
 
 
 def draw_example(axes, example: dict, share: float):
@@ -163,6 +165,7 @@ def page_words(facts: dict) -> list:
         f"{facts['dataset']['licence']}.",
         f"Split by patient: {facts['part_words']}. Folds {facts['folds']}, seeds {facts['seeds']}.",
         *trained,
+        facts["fifth_words"],
         f"What it does not say: {limits}",
     ]
 

@@ -4,6 +4,7 @@ import html.parser
 import json
 import re
 
+import pandas as pd
 import pytest
 import write_cards
 from handover_inputs import make_handover
@@ -12,6 +13,7 @@ from needs import ROOT
 from quorum.card_files import CARDS, CHECKLISTS, FILES, TEMPLATES
 from quorum.closed_schema import load_yaml
 from quorum.errors import InputError
+from quorum.fifth_words import fifth_words
 from quorum.report.look import LOOK, PAGES
 from quorum.tables import read_table
 
@@ -63,6 +65,41 @@ def test_the_model_card_has_the_usual_sections_and_the_runs_numbers(phantom):
     assert "| sex | female | 0.800 (0.800 to 0.800) | 4 | 2 |" in text
 
 
+def test_a_reader_stands_beside_the_model_only_against_the_same_others(phantom, real):
+    row = "| unet3d | 0.750 (0.300 to 0.900) | 0.770 (0.300 to 0.900) | 4 |"
+    assert row in (phantom / "model_card.md").read_text()
+    words = "unet3d 0.750 (0.300 to 0.900), reader 0.770 (0.300 to 0.900)"
+    for name in ("methods", "checklist_claim", "checklist_tripod_ai"):
+        assert words in (phantom / f"{name}.md").read_text()
+    for folder in (phantom, real):
+        for name in FILES:
+            text = (folder / name).read_text()
+            assert "0.110 (" not in text  # truncated nodules
+            # The readers' mean on the native grid, over other nodules: only where readers are
+            # described.
+            assert text.count("0.850") == text.count("0.850 (native grid, all selected nodules)")
+    found = "-0.020 (95 % interval -0.040 to 0.020) against the majority of the other three and"
+    for name in ("methods", "model_card", "checklist_claim"):
+        text = (phantom / f"{name}.md").read_text()
+        assert found in text
+        assert "margin 0.03: no verdict (phantom images: simulated" in text
+        assert "no verdict (volumes cut out" in (real / f"{name}.md").read_text()
+
+
+def test_the_fifth_readers_sentence_is_of_the_test_part_where_it_was_opened():
+    row = {
+        "experiment": "a", "part": "cross_validation", "endpoint": "others", "num_nodules": 9,
+        "num_patients": 5, "difference": 0.01, "low": -0.01, "high": 0.03, "margin": 0.03,
+        "verdict": "none", "no_verdict_reason": "cross-validation",
+    }  # fmt: skip
+    opened = {**row, "part": "test", "verdict": "not_inferior", "no_verdict_reason": None}
+    words = fifth_words(pd.DataFrame([row, opened]), "a")
+    assert "locked test part, 9 nodules of 5 patients" in words
+    assert words.endswith("margin 0.03: not inferior to a reader.")
+    assert "no verdict (cross-validation)" in fifth_words(pd.DataFrame([row]), "a")
+    assert "was not made of b" in fifth_words(pd.DataFrame([row]), "b")
+
+
 def test_the_data_card_has_the_usual_sections_and_the_runs_numbers(real):
     text = (real / "data_card.md").read_text()
     sections = re.findall(r"^## (.*)$", text, re.M)
@@ -85,7 +122,6 @@ def test_the_methods_paragraph_cites_only_what_the_references_hold(phantom):
     assert {"armato2011", "torch", "snakemake"} <= keys
     for key in keys:
         assert re.search(rf"@\w+\{{{key},", bib), key
-    assert "0.850" in text  # the mean of the readers' 0.8 and 0.9
     assert "1 repaired" in text
 
 

@@ -55,7 +55,9 @@ def test_the_words_of_the_page_are_the_runs(tmp_path):
         assert ("PHANTOM IMAGES" in words) == (kind == "phantom")
         assert ("phantom" in words.lower()) == (kind == "phantom")
         assert ("optimistic" in words) == (kind == "cut_out")
-        assert "0.800 (0.700 to 0.900)" in words
+        assert "0.750 (0.300 to 0.900) reader 0.770 (0.300 to 0.900)" in words
+        assert "0.850" not in words  # readers of other nodules on another grid
+        assert "margin 0.03: no verdict" in words
         assert "6 nodules of 3 patients, each outlined by 4 readers; 4 scored" in words
         assert "50% of nodules are below: Dice" in words
 

@@ -50,6 +50,7 @@ rule write_cards:
         agreement=rules.compare_readers.output.agreement,
         attrition=rules.select_nodules.output.attrition,
         summary=rules.compare_experiments.output.summary,
+        fifth_reader=rules.compare_with_readers.output.fifth_reader,
         findings=all_shards("<results>/check_series/{shard}.csv"),
         dropped=all_shards("<results>/extract_cubes/{shard}.dropped.csv"),
         scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
@@ -79,6 +80,7 @@ rule write_cards:
         " --agreement {input.agreement}"
         " --attrition {input.attrition}"
         " --summary {input.summary}"
+        " --fifth-reader {input.fifth_reader}"
         " --findings {input.findings}"
         " --dropped {input.dropped}"
         " --scores {input.scores}"
@@ -97,6 +99,7 @@ rule write_summary:
         agreement=rules.compare_readers.output.agreement,
         attrition=rules.select_nodules.output.attrition,
         summary=rules.compare_experiments.output.summary,
+        fifth_reader=rules.compare_with_readers.output.fifth_reader,
         findings=all_shards("<results>/check_series/{shard}.csv"),
         dropped=all_shards("<results>/extract_cubes/{shard}.dropped.csv"),
         scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
@@ -127,6 +130,7 @@ rule write_summary:
         " --agreement {input.agreement}"
         " --attrition {input.attrition}"
         " --summary {input.summary}"
+        " --fifth-reader {input.fifth_reader}"
         " --findings {input.findings}"
         " --dropped {input.dropped}"
         " --scores {input.scores}"

@@ -1,19 +1,10 @@
 """The test of the fifth reader, and the same comparison by kind of nodule."""
 
+from quorum.fifth_words import ENDPOINTS, PARTS, VERDICTS
 from quorum.report import charts
 from quorum.report.svg import number
 from quorum.report.tabular import Section, frame_table, records, schema_columns
 
-VERDICTS = {
-    "not_inferior": "not inferior to a reader",
-    "not_shown": "non-inferiority not shown",
-    "none": "no verdict",
-}
-ENDPOINTS = {
-    "others": "against the majority of the other three",
-    "readers": "against single readers",
-}
-PARTS = {"cross_validation": "cross-validation", "test": "locked test part"}
 GROUPS = {
     "diameter_mm": "by diameter, mm",
     "texture": "by texture",
