@@ -14,7 +14,7 @@ LOG_FILE = re.compile(r"^\s+log: (\S+)")
 FINISHED = re.compile(r"^Finished jobid: (\d+) ")
 FAILED = re.compile(r"^\s*Error in rule (\w+):$")
 STEPS = re.compile(r"^(\d+) of (\d+) steps")
-TOTAL = re.compile(r"^total +(\d+)$")
+PLANNED = re.compile(r"^(\w+) +(\d+)$")
 SUBMITTED = re.compile(r"^Job (\S+) has been submitted with SLURM jobid (\w+) \(log: (\S+)\)")
 ARRAY = re.compile(
     r"^Submitted array job with Snakemake IDs (\S+) and SLURM job ID (\w+)\. "
@@ -27,7 +27,7 @@ ENDS = ("Complete log", "Elapsed time")
 
 @dataclass
 class Status:
-    """What a log tells: rules by job, the job's logs, and what became of each."""
+    """What a log tells: jobs by rule as planned; of each its rule, log, start and fate."""
 
     rules: dict = field(default_factory=dict)
     logs: dict = field(default_factory=dict)
@@ -35,6 +35,8 @@ class Status:
     failed: set = field(default_factory=set)
     groups: dict = field(default_factory=dict)
     slurm_jobs: dict = field(default_factory=dict)
+    planned: dict = field(default_factory=dict)
+    started: dict = field(default_factory=dict)
     num_done: int = 0
     num_steps: int = 0
     times: list = field(default_factory=list)
@@ -85,12 +87,14 @@ def read_status(lines) -> Status:
             (status.failed.add if is_error else status.failed.discard)(job)
             if group is not None:
                 group.add(job)
+            status.started |= {job: status.times[-1]} if status.times and not is_error else {}
         elif match := FINISHED.match(line):
             status.done.add(match[1])
         elif match := STEPS.match(line):
             status.num_done, status.num_steps = int(match[1]), int(match[2])
-        elif match := TOTAL.match(line):
-            status.num_steps = int(match[1])
+        elif match := PLANNED.match(line):
+            status.planned[match[1]] = int(match[2])
+            status.num_steps = status.planned.pop("total", status.num_steps)
         elif match := SUBMITTED.match(line):
             name = GROUP_LOG.search(match[3])
             status.slurm_jobs[match[2]] = status.groups[name[1]] if name else {match[1]}
