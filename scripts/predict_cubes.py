@@ -1,4 +1,4 @@
-"""Apply one run's model to the nodules of a part of the split, from a user's click.
+"""Apply one run's model to the nodules of the fold that it held out, from a user's click.
 
 Reads
     --plan    YAML of plan_experiment
@@ -26,6 +26,7 @@ from quorum.command import LOG, log_counts, make_parser, provenance, run_command
 from quorum.errors import InputError
 from quorum.evaluation import pick_answer
 from quorum.files import write_whole
+from quorum.frozen_plan import TEST
 from quorum.models import read_model, refuse_other_kind, refuse_other_plan
 from quorum.places import add_places
 from quorum.plans import nodules_of, read_plan
@@ -49,7 +50,7 @@ def parse_args(argv):
     parser.add_argument("--splits", required=True, help="splits.csv")
     parser.add_argument("--shards", required=True, nargs="+", help="shards of cubes")
     parser.add_argument("--slices", nargs="*", help="slices.parquet, where inputs hold the place")
-    parser.add_argument("--part", required=True, help="fold0, fold1, .. or test")
+    parser.add_argument("--part", required=True, help="the fold that the model held out")
     parser.add_argument(
         "--click-offsets-mm", required=True, nargs="+", type=float, help="distances, mm"
     )
@@ -61,11 +62,17 @@ def parse_args(argv):
 
 
 def check_part(model: dict, part: str):
-    """Raise an InputError when the model was fitted on the part that it would be applied to."""
-    if part not in ("test", f"fold{model['fold']}"):
+    """Raise an InputError unless the part is the fold that the model held out."""
+    if part == TEST:
+        raise InputError(
+            "the locked test part would be predicted without a frozen analysis plan",
+            f"fold{model['fold']}",
+            "predict the test part with predict_ensemble, which asks for plan.json of freeze_plan",
+        )
+    if part != f"fold{model['fold']}":
         raise InputError(
             f"the model of fold {model['fold']} would be applied to {part}, which it has seen",
-            f"test or fold{model['fold']}",
+            f"fold{model['fold']}",
             "correct --part, or use that fold's own model",
         )
 

@@ -7,8 +7,8 @@ Reads
     --shards       every shard of cubes
     --frozen-plan  plan.json of freeze_plan: without it nothing of the test part is predicted
 Writes
-    --out-predictions  HDF5 as predict_cubes writes it, part `test`, fold and seed -1, num_members
-                       and seeds as further attributes
+    --out-predictions  HDF5 as predict_cubes writes it, part `test`, fold and seed -1; further
+                       attributes num_members, seeds, analysis_plan_sha256 (the frozen plan's)
 Method
     The probability is the mean of the members', each with its own temperature and with flips
     where its own validation fold gained by them. The threshold is the mean of the members', and a
@@ -118,7 +118,7 @@ def main(argv=None):
     """Parse, read, predict, write."""
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
-    read_frozen_plan(args.frozen_plan)
+    frozen = read_frozen_plan(args.frozen_plan)
     plan, models = read_plan(args.plan), [read_model(path) for path in args.models]
     cubes, splits = open_shards(args.shards), read_table(args.splits, "splits")
     add_places(cubes, plan["settings"], args.slices)
@@ -136,6 +136,7 @@ def main(argv=None):
     ):
         seeds = sorted({model["seed"] for model in models})
         writer.file.attrs.update(num_members=len(models), seeds=np.array(seeds, np.int64))
+        writer.file.attrs["analysis_plan_sha256"] = frozen["plan_sha256"]
         clicks = {"offsets_mm": args.click_offsets_mm, "seed": args.seed}
         write_clicks(writer, predict, cubes=cubes, chosen=chosen, **clicks)
     outside = {"in another part of the split": len(cubes) - len(chosen)}

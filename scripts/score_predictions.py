@@ -5,7 +5,7 @@ Reads
     --shards       every shard of cubes
     --splits       splits.csv, --agreement  agreement.csv: which patients the run trained on, and
                    how far their readers' surfaces lie apart
-    --frozen-plan  plan.json of freeze_plan; needed for the test part
+    --frozen-plan  plan.json of freeze_plan; needed for the test part, whose predictions name it
 Writes
     --out-scores       scores.csv, one row a nodule, click offset, subject and reference
     --out-nodules      nodule_scores.csv, one row a nodule: calibration, energy distance, STAPLE
@@ -27,7 +27,7 @@ import pandas as pd
 from quorum.command import LOG, log_counts, make_parser, progress, provenance, run_command
 from quorum.distributions import bin_rows, compare_staple, score_distribution
 from quorum.errors import InputError
-from quorum.frozen_plan import TEST, log_look, read_frozen_plan
+from quorum.frozen_plan import TEST, check_same_plan, log_look, read_frozen_plan
 from quorum.predictions import open_predictions
 from quorum.scored_nodules import match_nodules, training_patients
 from quorum.scoring import readers_distance, reference_masks, score_nodule
@@ -126,6 +126,7 @@ def main(argv=None):
         run = {name: predictions.attrs[name] for name in RUN}
         if run["part"] == TEST:
             plan = read_frozen_plan(args.frozen_plan)
+            check_same_plan(predictions.attrs, plan)
             log_look(args.looks, run["experiment"], predictions=args.predictions, plan=plan)
         indices = match_nodules(predictions, cubes, splits)
         patient_of = dict(zip(map(str, cubes.nodule_id), map(str, cubes.patient_id), strict=True))

@@ -75,6 +75,25 @@ def read_frozen_plan(path) -> dict:
     return frozen
 
 
+def check_same_plan(attributes, frozen: dict):
+    """Raise an InputError unless predictions of the test part were made under the frozen plan.
+
+    Parameters
+    ----------
+    attributes : mapping
+        Of the prediction file.
+    frozen : dict
+        Of `read_frozen_plan`.
+    """
+    found = str(attributes.get("analysis_plan_sha256", "none"))
+    if found != frozen["plan_sha256"]:
+        raise InputError(
+            f"the predictions of the test part were made under the analysis plan {found[:16]}",
+            f"the frozen plan {frozen['plan_sha256'][:16]}",
+            "predict the test part again with the rule predict_ensemble, under this plan",
+        )
+
+
 def log_look(folder, experiment: str, *, predictions, plan: dict):
     """Write down that the test part is looked at now, before anything of it is scored.
 

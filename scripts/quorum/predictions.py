@@ -12,8 +12,8 @@ the validation fold, method, made_by (JSON). The answer is where probability >= 
     samples        uint8    (n, samples, z, y, x)   only of a model that draws: its masks, 0 or 1,
                                                     from the first click
 
-An ensemble's file is `ensemble.h5`: part `test`, fold and seed -1, num_members and seeds (int64)
-as further attributes.
+An ensemble's file is `ensemble.h5`: part `test`, fold and seed -1; further attributes num_members,
+seeds (int64) and analysis_plan_sha256, of the plan that was frozen before.
 """
 
 import json

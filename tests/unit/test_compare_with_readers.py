@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from score_factory import make_scores
 from test_freeze_plan import PLAN
 
+from quorum.bootstrap import bootstrap_mean
 from quorum.errors import InputError
 from quorum.fifth_reader import (
     endpoint_rows,
@@ -177,6 +178,21 @@ def test_the_p_value_follows_the_margin():
     assert non_inferiority_p(noise, patients, **chance) < 0.001
     assert non_inferiority_p(noise - 0.06, patients, **chance) > 0.999
     assert np.isnan(non_inferiority_p([0.1, 0.2], ["a", "a"], **chance))
+
+
+def test_the_p_value_and_the_interval_agree():
+    """Skewed differences: a centred bootstrap would contradict the percentile interval."""
+    generator = np.random.default_rng(1)
+    patients, chance = np.arange(12), {"resamples": 1999, "seed": 3}
+    values = 0.02 - generator.gamma(0.5, 0.04, 12)
+    interval = bootstrap_mean(values, patients, **chance)
+    sides = set()
+    for gap in (-0.004, -0.001, 0.001, 0.004):
+        margin = gap - interval["low"]
+        p = non_inferiority_p(values, patients, margin=margin, **chance)
+        assert (p < 0.025) == (interval["low"] > -margin)
+        sides.add(p < 0.025)
+    assert sides == {True, False}
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=4, unique=True), st.floats(-6, 6))

@@ -69,11 +69,11 @@ def test_predictions_of_the_scored_fold_and_no_other(cohort):
             assert np.linalg.norm(steps) == pytest.approx(4)
 
 
-def test_the_same_flags_give_the_same_predictions_and_the_test_part_can_be_asked_for(cohort):
+def test_the_same_flags_give_the_same_predictions(cohort):
     plan, out = cohort.folder / "ball.yaml", cohort.folder / "run_ball"
     contents = []
     for _ in range(2):
-        main(cohort.predict_flags(plan, out, part="test", offsets=(0,)))
+        main(cohort.predict_flags(plan, out, offsets=(0,)))
         with open_predictions(out / "predictions.h5") as found:
             contents.append(found["probability"][()])
             assert found.attrs["method"] == "ball"
@@ -183,6 +183,15 @@ def test_a_fold_that_the_model_has_seen_is_refused(cohort):
     )
     with pytest.raises(InputError, match="which it has seen"):
         main(flags)
+
+
+def test_the_locked_test_part_is_refused(cohort, tmp_path):
+    for name in ("tiny", "ball"):
+        plan, out = cohort.folder / f"{name}.yaml", cohort.folder / f"run_{name}"
+        flags = [*cohort.predict_flags(plan, out, part="test")[:-1], str(tmp_path / "test.h5")]
+        with pytest.raises(InputError, match="without a frozen analysis plan"):
+            main(flags)
+    assert not any(tmp_path.iterdir())
 
 
 def test_nan_is_refused_and_nothing_is_left(cohort, tmp_path):

@@ -3,14 +3,15 @@
 import signal
 
 import numpy as np
+import predict_cubes
 import pytest
 from freeze_plan import main as freeze
 from model_factory import ROOT, make_cohort
-from predict_cubes import main as predict
 from predict_ensemble import joint_answer, main
 from train_model import main as train
 
 from quorum.errors import InputError
+from quorum.frozen_plan import read_frozen_plan
 from quorum.predictions import open_predictions
 
 
@@ -42,7 +43,9 @@ def flags_of(cohort, name, out, folds=(0, 1)):
     ]
 
 
-def test_the_probability_is_the_mean_of_the_members_on_the_test_part(cohort, tmp_path):
+def test_the_probability_is_the_mean_of_the_members_on_the_test_part(cohort, tmp_path, monkeypatch):
+    # A member alone is not let near the test part; here it is asked what it adds.
+    monkeypatch.setattr(predict_cubes, "check_part", lambda *_: None)
     for name in ("tiny", "ball"):
         out = tmp_path / f"{name}.h5"
         main(flags_of(cohort, name, out))
@@ -51,7 +54,7 @@ def test_the_probability_is_the_mean_of_the_members_on_the_test_part(cohort, tmp
             folder = cohort.folder / f"{name}{fold}"
             flags = cohort.predict_flags(cohort.folder / f"{name}.yaml", folder, part="test")
             flags[flags.index("--flips") + 1] = "False"
-            predict(flags)
+            predict_cubes.main(flags)
             with open_predictions(folder / "predictions.h5") as found:
                 members.append(found["probability"][()].astype(float))
                 thresholds.append(found.attrs["threshold"])
@@ -63,6 +66,8 @@ def test_the_probability_is_the_mean_of_the_members_on_the_test_part(cohort, tmp
         assert attributes["num_members"] == 2
         assert attributes["seeds"].tolist() == [0, 1]
         assert attributes["data_kind"] == "phantom"
+        frozen = read_frozen_plan(cohort.folder / "frozen.json")
+        assert attributes["analysis_plan_sha256"] == frozen["plan_sha256"]
         assert attributes["threshold"] == pytest.approx(np.mean(thresholds))
         assert np.allclose(share, np.mean(members, axis=0), atol=1e-3)
 

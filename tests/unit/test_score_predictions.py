@@ -10,6 +10,7 @@ import pytest
 from freeze_plan import main as freeze
 from model_factory import make_cohort
 from predict_cubes import main as predict
+from predict_ensemble import main as predict_test
 from score_predictions import main
 from train_model import main as train
 
@@ -295,14 +296,27 @@ def test_predictions_of_another_part_or_a_nodule_twice(run, tmp_path):
         main(flags_of(run, bad, tmp_path / "scores.csv"))
 
 
+def freeze_flags(folder, plan=ROOT / "config" / "analysis_plan.yaml"):
+    """Return the flags that freeze a plan in a folder."""
+    return [
+        *("--plan", str(plan), "--looks", str(folder / "looks")),
+        *("--out-plan", str(folder / "plan.json")),
+    ]
+
+
 @pytest.fixture(scope="module")
 def tested(run, tmp_path_factory):
-    """The same cohort's test part, as an ensemble would predict it, with drawn masks."""
-    plan, out = run.folder / "ball.yaml", run.folder / "run"
+    """The same cohort's test part, predicted under a frozen plan, with drawn masks."""
     folder = tmp_path_factory.mktemp("test_part")
-    predict([*run.predict_flags(plan, out, part="test")[:-1], str(folder / "predictions.h5")])
+    freeze(freeze_flags(folder))
+    predict_test([
+        *("--plan", str(run.folder / "ball.yaml")),
+        *("--models", str(run.folder / "run" / "model.pt"), "--splits", str(run.splits)),
+        *("--shards", *run.shards, "--frozen-plan", str(folder / "plan.json")),
+        *("--click-offsets-mm", "0", "4", "--flips", "False", "--seed", "0"),
+        *("--out-predictions", str(folder / "predictions.h5")),
+    ])  # fmt: skip
     with h5py.File(folder / "predictions.h5", "r+") as file:
-        file.attrs.update(fold=-1, seed=-1)
         drawn = file["probability"][:, 0] >= 0.5
         moved = np.stack([np.roll(drawn, k, axis=-1) for k in range(3)], axis=1)
         file["samples"] = moved.astype(np.uint8)
@@ -313,9 +327,7 @@ def test_the_test_part_needs_a_frozen_plan_and_each_look_is_logged(run, tested, 
     flags = flags_of(run, tested, tmp_path / "scores.csv")
     with pytest.raises(InputError, match="without a frozen analysis plan"):
         main(flags)
-    plan = ROOT / "config" / "analysis_plan.yaml"
-    stored, looks = str(tmp_path / "plan.json"), str(tmp_path / "looks")
-    freeze(["--plan", str(plan), "--looks", looks, "--out-plan", stored])
+    stored, looks = str(tested.parent / "plan.json"), str(tmp_path / "looks")
     with pytest.raises(InputError, match="without a log"):
         main([*flags, "--frozen-plan", stored])
     for count in (1, 2):
@@ -330,6 +342,25 @@ def test_the_test_part_needs_a_frozen_plan_and_each_look_is_logged(run, tested, 
     assert (nodules["num_samples"] == 3).all()
     assert (nodules["samples_diversity"] > 0).all()
     assert (nodules["ged_squared_distinct"] < nodules["ged_squared"]).all()
+
+
+def test_predictions_under_another_plan_or_none_are_refused_before_a_look(run, tested, tmp_path):
+    text = (ROOT / "config" / "analysis_plan.yaml").read_text()
+    (tmp_path / "other.yaml").write_text(text.replace("margin_dice: 0.03", "margin_dice: 0.05"))
+    flags = flags_of(run, tested, tmp_path / "scores.csv")
+    freeze(freeze_flags(tmp_path, tmp_path / "other.yaml"))
+    looks = tmp_path / "looks"
+    other = ["--frozen-plan", str(tmp_path / "plan.json"), "--looks", str(looks)]
+    with pytest.raises(InputError, match="were made under the analysis plan"):
+        main([*flags, *other])
+    bare = tmp_path / "bare.h5"
+    bare.write_bytes(tested.read_bytes())
+    with h5py.File(bare, "r+") as file:
+        del file.attrs["analysis_plan_sha256"]
+    own = ["--frozen-plan", str(tested.parent / "plan.json"), "--looks", str(looks)]
+    with pytest.raises(InputError, match="made under the analysis plan none"):
+        main([*flags_of(run, bare, tmp_path / "scores.csv"), *own])
+    assert not list(looks.glob("*"))
 
 
 def test_one_thresholded_mask_is_one_sample(run, tmp_path):
