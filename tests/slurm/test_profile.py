@@ -24,8 +24,7 @@ def test_a_comment_stands_above_each_entry(path):
     blocks = path.read_text().split("\n\n")
     for block in blocks:
         if re.search(r"^[a-z-]+:", block, re.M):
-            inner = block.startswith(("default-resources:", "set-resources:"))
-            assert block.startswith("#") or (inner and "\n  # " in block), block
+            assert block.startswith("#"), block
 
 
 def test_the_whole_collection_submits_few_jobs(project, tmp_path):  # noqa: F811
@@ -72,6 +71,18 @@ def rules_with_resources() -> dict:
     pattern = r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^rule|^checkpoint|\Z)"
     texts = (path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     return {rule: body for text in texts for rule, body in re.findall(pattern, text, re.M | re.S)}
+
+
+def test_the_clouds_profiles_name_the_rules_that_can_use_a_gpu():
+    """Kubernetes' plugin ends a rule that names `gpu` without a maker, be it 0."""
+    can = {rule for rule, body in rules_with_resources().items() if " gpu=" in body}
+    assert "train_model" in can
+    for name in ("slurm", "kubernetes"):
+        named = load_yaml(ROOT / "workflow" / "profiles" / name / "config.yaml")["set-resources"]
+        assert set(named) == can
+        assert name == "slurm" or all(named[rule]["gpu_manufacturer"] == "nvidia" for rule in can)
+    text = (ROOT / "workflow" / "profiles" / "googlebatch" / "config.yaml").read_text()
+    assert set(re.findall(r"^#   (\w+):\n#     nvidia_gpu: ", text, re.M)) == can
 
 
 def test_a_retry_asks_for_more():
