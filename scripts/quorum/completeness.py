@@ -121,12 +121,26 @@ def keep_series(folder: Path, done: Path, records: list[FileRecord]) -> list[Fil
 
 
 def read_manifest(done: Path) -> list[FileRecord] | None:
-    """Return a verified series' records, or None when a file is missing or of another size."""
+    """Return the records of a series that was verified before, or None when it isn't whole now.
+
+    Each file is held against the size and SHA-256 of the manifest; one that differs is removed, so
+    that it is fetched again.
+    """
     try:
         rows = json.loads((done / MANIFEST).read_text())
         records = [FileRecord(**row) for row in rows]
-        sizes = [(done / record.name).stat().st_size for record in records]
+        damaged = [record.name for record in records if not is_as_recorded(done, record)]
     except (OSError, ValueError, TypeError):
         return None
-    whole = sizes == [record.num_bytes for record in records]
-    return records if whole else None
+    for name in damaged:
+        (done / name).unlink()
+    return None if damaged else records
+
+
+def is_as_recorded(folder: Path, record: FileRecord) -> bool:
+    """Tell whether a file still has the size and SHA-256 of its record."""
+    path = folder / record.name
+    if path.stat().st_size != record.num_bytes:
+        return False
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == record.sha256

@@ -272,7 +272,10 @@ def fetch_from_archive(pending: list, transfer: Transfer, checks: Checks) -> tup
 
     def fetch(row):
         folder = transfer.partial / row.series_uid
-        return fetch_archive(transfer.endpoint, row, folder, transfer.stall_s)
+        tick = checks.progress.tick
+        found = fetch_archive(transfer.endpoint, row, folder, transfer.stall_s, tick=tick)
+        check_listing(found, num_instances=row.num_instances, num_bytes=row.num_bytes)
+        return found
 
     with concurrent.futures.ThreadPoolExecutor(min(4, transfer.workers)) as pool:
         jobs = {pool.submit(fetch, row): row.series_uid for row in pending}

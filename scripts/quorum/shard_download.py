@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 
 from quorum.command import LOG, log_counts
 from quorum.completeness import FileRecord
-from quorum.disk_space import check_disk
+from quorum.disk_space import check_disk, folder_size
 from quorum.download import Transfer, complete_all
 from quorum.errors import InputError
 from quorum.files import raise_if_disk
@@ -75,12 +76,26 @@ def refuse_full_disk(partial: Path, num_bytes: int):
         )
 
 
-def bytes_of_others(table: Path) -> int:
-    """Return the bytes that the other shards of the same folder have brought."""
-    total = 0
-    for other in sorted(table.parent.glob("shard[0-9][0-9].csv")):
-        if other.name != table.name:
+def bytes_of_others(table: Path, partial: Path, uids: set) -> int:
+    """Return the bytes that the other shards have brought: whole ones, and what is on its way.
+
+    Parameters
+    ----------
+    table : Path
+        This shard's table of files, beside those of the shards that are whole.
+    partial : Path
+        Holds `<series_uid>` on its way and `<shard>/<series_uid>` verified, of all shards.
+    uids : set of str
+        This shard's series.
+    """
+    total, whole = 0, {table.stem}
+    for other in set(table.parent.glob("shard[0-9][0-9].csv")) - {table}:
+        with contextlib.suppress(FileNotFoundError):
             total += int(pd.read_csv(other, usecols=["num_bytes"])["num_bytes"].sum())
+            whole.add(other.stem)
+    for folder in [*partial.glob("shard[0-9][0-9]"), *partial.glob("[0-9]*")]:
+        if folder.name not in whole | uids:
+            total += folder_size(folder)
     return total
 
 
@@ -116,8 +131,10 @@ def fetch(wanted: pd.DataFrame, args, listing) -> dict:
             shutil.rmtree(left)
     refuse_full_disk(args.partial, total)
     in_all = check_disk(args) if args.shards else total
-    others = bytes_of_others(args.out_files) if args.shards else 0
-    progress = Progress(shard.name, total, before_bytes=others, all_bytes=int(in_all))
+    others = functools.partial(bytes_of_others, args.out_files, args.partial, uids)
+    progress = Progress(
+        shard.name, total, all_bytes=int(in_all), bytes_of_others=others if args.shards else int
+    )
     transfer = Transfer(
         source=args.source,
         endpoint=args.endpoint,
@@ -136,6 +153,9 @@ def fetch(wanted: pd.DataFrame, args, listing) -> dict:
 def publish(records: dict, args, made_by: dict):
     """Write both tables, and make the shard's folder appear in one rename."""
     files, manifest = file_rows(records, args.out_folder)
+    for table in (args.out_manifest, args.out_files):
+        for left in table.parent.glob(f".{table.name}.*.tmp*"):  # of a job that was killed here
+            left.unlink()
     write_table(manifest, args.out_manifest, "manifest", made_by)
     write_table(files, args.out_files, "files", made_by)
     shutil.rmtree(args.out_folder, ignore_errors=True)

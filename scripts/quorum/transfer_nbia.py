@@ -2,7 +2,9 @@
 
 It is slower than the public bucket: one zip a series, made by the server while it is sent, which
 can't be resumed. Each series' zip is bounded, its members are checked before they are written
-(no path leaves the folder), and every file is held against the MD5 that the archive states.
+(no path leaves the folder), and every file is held against the MD5 that the archive states. Files
+and bytes have to be as many as the index says, as from the bucket, which holds the archive's files
+unchanged: a series that the archive has revised since the index's release is told, not taken.
 
 Source: https://wiki.cancerimagingarchive.net, "TCIA REST API Guide" (NBIA Search REST API v4).
 """
@@ -29,7 +31,7 @@ ALLOWANCE_BYTES = 16 << 20
 MAX_MEMBERS = 20_000
 
 
-def fetch_archive(endpoint: str, row, folder: Path, stall_s: float) -> list[StoredObject]:
+def fetch_archive(endpoint: str, row, folder: Path, stall_s: float, *, tick) -> list[StoredObject]:
     """Fetch one series' zip and unpack its DICOM files into `folder`.
 
     Parameters
@@ -42,6 +44,8 @@ def fetch_archive(endpoint: str, row, folder: Path, stall_s: float) -> list[Stor
         Where the files go. What it holds already is kept when the archive's MD5 says so.
     stall_s : float
         A connection without a byte for so long is ended [s].
+    tick : callable
+        Called with each block that comes.
 
     Returns
     -------
@@ -57,8 +61,9 @@ def fetch_archive(endpoint: str, row, folder: Path, stall_s: float) -> list[Stor
     limit = int(row.num_bytes) + ALLOWANCE_BYTES
     archive = folder / f".{uid}.zip"
     try:
-        check_listed(endpoint or PUBLIC_ENDPOINT, row, stall_s)
-        receive(endpoint or PUBLIC_ENDPOINT, uid, archive, stall_s, limit)
+        place = endpoint or PUBLIC_ENDPOINT
+        check_listed(place, row, stall_s)
+        receive(place, uid, archive, stall_s=stall_s, limit=limit, tick=tick)
         return unpack(archive, folder, num_instances=row.num_instances, max_bytes=limit)
     except zipfile.BadZipFile as error:
         raise TransferError(f"the archive is no whole zip file ({error})") from error
@@ -85,7 +90,7 @@ def check_listed(endpoint: str, row, stall_s: float):
         )
 
 
-def receive(endpoint: str, uid: str, archive: Path, stall_s: float, limit: int):
+def receive(endpoint: str, uid: str, archive: Path, *, stall_s: float, limit: int, tick):
     """Stream one series' zip to `archive`, bounded in size and in time without a byte."""
     url = f"{endpoint.rstrip('/')}/getImageWithMD5Hash"
     try:
@@ -104,6 +109,7 @@ def receive(endpoint: str, uid: str, archive: Path, stall_s: float, limit: int):
                     if total > limit:
                         raise TransferError(f"the archive is larger than {limit} bytes")
                     stream.write(block)
+                    tick()
     except requests.RequestException as error:
         raise TransferError(f"{url} failed ({type(error).__name__})") from error
 

@@ -19,13 +19,16 @@ class Progress:
         Name of the shard.
     num_bytes : int
         Bytes of all its series.
-    before_bytes, all_bytes : int
-        Bytes that other shards have brought already, and of all shards.
+    all_bytes : int
+        Bytes of all shards.
+    bytes_of_others : callable
+        () -> bytes that the other shards have brought by now.
     """
 
-    def __init__(self, shard: str, num_bytes: int, *, before_bytes: int = 0, all_bytes: int = 0):
+    def __init__(self, shard: str, num_bytes: int, *, all_bytes: int = 0, bytes_of_others=int):
         self.shard, self.num_bytes = shard, num_bytes
-        self.before_bytes, self.all_bytes = before_bytes, max(all_bytes, num_bytes)
+        self.bytes_of_others, self.all_bytes = bytes_of_others, max(all_bytes, num_bytes)
+        self.others_before = bytes_of_others()
         self.skipped = self.came = self.num_files = 0
         self.every_s = EVERY_ON_TERMINAL_S if sys.stderr.isatty() else EVERY_S
         self.start = self.last = time.monotonic()
@@ -46,18 +49,22 @@ class Progress:
     def tick(self):
         """Log a line when it is time for one."""
         now = time.monotonic()
-        if now - self.last >= self.every_s:
-            self.last = now
+        with self.lock:
+            is_time = now - self.last >= self.every_s
+            self.last = now if is_time else self.last
+        if is_time:
             LOG.info("%s", self.line(now))
 
     def line(self, now: float) -> str:
         """Return what is done, the speed and the time left, of the shard and in all."""
         done = self.skipped + self.came
-        rate = self.came / max(now - self.start, 1e-9)
+        passed_s, others = max(now - self.start, 1e-9), self.bytes_of_others()
+        rate = self.came / passed_s
         text = f"{self.shard}: {done / 1e6:.0f} of {self.num_bytes / 1e6:.0f} MB"
         text += f", {rate / 1e6:.1f} MB/s, {time_left(self.num_bytes - done, rate)}"
-        in_all = self.before_bytes + done
+        in_all = others + done
         text += f"; in all {in_all / 1e9:.1f} of {self.all_bytes / 1e9:.1f} GB"
+        rate += max(0, others - self.others_before) / passed_s
         return f"{text}, {time_left(self.all_bytes - in_all, rate)}"
 
 

@@ -1,6 +1,7 @@
 """The second way, through the NBIA REST API: faults of the server and of its zips."""
 
 import zipfile
+from types import SimpleNamespace
 
 import download_series
 import pytest
@@ -9,6 +10,7 @@ from download_inputs import Stand, content, strays, write_inputs
 from nbia_server import archive, make_zip
 
 from quorum.errors import InputError
+from quorum.transfer_nbia import fetch_archive
 
 UID = "1.2.826.0.1.3680043.8.498.8"
 PATIENT_FILES = 3
@@ -119,3 +121,17 @@ def test_a_series_with_fewer_images_than_the_index_is_told(stand):
     stand.server.series[UID].popitem()
     with pytest.raises(InputError, match="2 images and the index says 3"):
         run(stand, attempts=1)
+
+
+def test_a_series_with_other_bytes_than_the_index_is_told(stand):
+    stand.rows[0]["num_bytes"] += 1
+    with pytest.raises(InputError, match=r"lists \d+ bytes and the index"):
+        run(stand, attempts=1)
+
+
+def test_every_block_of_an_answer_may_tell_progress(stand, tmp_path, monkeypatch):
+    monkeypatch.setattr("quorum.transfer_nbia.BLOCK_BYTES", 1000)
+    row, ticks, folder = SimpleNamespace(**stand.rows[0]), [], tmp_path / "here"
+    folder.mkdir()
+    fetch_archive(stand.endpoint, row, folder, 5.0, tick=lambda: ticks.append(1))
+    assert len(ticks) >= row.num_bytes // 1000

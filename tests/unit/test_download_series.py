@@ -20,6 +20,7 @@ from workflow_copy import ROOT
 from quorum.completeness import check_listing, doubled_instance, inspect_file
 from quorum.download_flags import begin_listing
 from quorum.errors import InputError
+from quorum.shard_download import bytes_of_others
 from quorum.tables import read_table
 from quorum.transfer_locks import only_job
 from quorum.transfer_progress import Progress, time_left
@@ -27,6 +28,7 @@ from quorum.transfer_s3 import (
     Bucket,
     StoredObject,
     TransferError,
+    fetch_objects,
     series_prefix,
     start_listing,
 )
@@ -91,6 +93,27 @@ def test_a_second_run_fetches_nothing(stand, monkeypatch):
     assert content(stand) == before
 
 
+def test_a_verified_file_that_was_damaged_since_is_fetched_again(stand, monkeypatch):
+    run(stand)
+    before = content(stand)
+    partial = stand.folder / "results" / ".partial" / SHARD
+    partial.parent.mkdir()
+    os.replace(stand.folder / "results" / SHARD, partial)
+    path = sorted(partial.rglob("*.dcm"))[2]
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    fetched = []
+
+    def note(bucket, places, **more):
+        fetched.extend(place for _, place in places)
+        return fetch_objects(bucket, places, **more)
+
+    monkeypatch.setattr("quorum.download.fetch_objects", note)
+    run(stand)
+    assert content(stand) == before
+    assert [(place.parent.name, place.name) for place in fetched] == [(path.parent.name, path.name)]
+
+
 def test_a_job_whose_run_has_died_leaves_its_series_for_the_next(stand, monkeypatch):
     class Dead:
         def is_running(self):
@@ -121,6 +144,14 @@ def test_its_child_dies_with_a_killed_job_and_the_next_one_goes_on(stand):
         assert left.stdout == ""
     run(stand)
     assert len(content(stand)) == 6
+    assert strays(stand) == []
+
+
+def test_a_table_that_a_killed_job_half_wrote_is_removed(stand):
+    left = stand.folder / "results" / f".{SHARD}.manifest.csv.1234.tmp.csv"
+    left.parent.mkdir(parents=True)
+    left.write_text("series_uid,")
+    run(stand)
     assert strays(stand) == []
 
 
@@ -294,15 +325,31 @@ def test_two_jobs_on_one_shard_take_turns(tmp_path):
 
 
 def test_progress_tells_done_speed_and_time_left():
-    progress = Progress("shard01", 4_000_000, before_bytes=10_000_000, all_bytes=40_000_000)
+    others = iter([10_000_000_000, 13_000_000_000])
+    progress = Progress(
+        "shard01", 4_000_000, all_bytes=40_000_000_000, bytes_of_others=lambda: next(others)
+    )
     progress.skip(1_000_000)
     progress.came = 2_000_000
     line = progress.line(progress.start + 10.0)
     assert line.startswith("shard01: 3 of 4 MB, 0.2 MB/s, about 5 s left")
-    assert line.endswith("in all 0.0 of 0.0 GB, about 2 min left")
+    # The others brought 3 GB in these 10 s.
+    assert line.endswith("in all 13.0 of 40.0 GB, about 90 s left")
     assert time_left(0, 1.0) == "done"
     assert time_left(5, 0.0) == "time left unknown"
     assert time_left(7200 * 10, 10.0) == "about 2 h left"
+
+
+def test_what_other_shards_have_on_the_way_counts_in_all(tmp_path):
+    partial, table = tmp_path / ".partial", tmp_path / "shard00.csv"
+    here = {"1.2": 1, "1.3": 10, "shard00/1.4": 100, "shard01/1.5": 1000, "shard02/1.6": 10_000}
+    for folder, size in {**here, "rider_lung_ct/1.7": 100_000}.items():
+        (partial / folder).mkdir(parents=True)
+        (partial / folder / "0.dcm").write_bytes(bytes(size))
+    for name in ("shard00", "shard02", "shard03"):
+        (tmp_path / f"{name}.csv").write_text("num_bytes\n1000000\n1000000\n")
+    # Its own are 1.2 and shard00; shard02 has its table, and is about to be moved beside it.
+    assert bytes_of_others(table, partial, {"1.2"}) == 4_000_000 + 1010
 
 
 def test_listings_are_held_against_the_index():
