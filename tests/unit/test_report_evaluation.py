@@ -9,16 +9,21 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import write_report
+from compare_experiments import summarise
 from docutils.core import publish_string
 from jinja2 import Environment
 from report_inputs import make_inputs
+from score_factory import make_nodules, make_scores
 
+from quorum.comparison import nodule_values
 from quorum.errors import InputError
-from quorum.report import svg
+from quorum.report import charts, svg
 from quorum.report.calibration import pooled_bins
 from quorum.report.captions import figure_captions, rst
 from quorum.report.failures import count_failures
+from quorum.report.measure_words import MEASURES
 from quorum.report.overview import OPTIONAL
+from quorum.report.scores import scores_section
 from quorum.report.tabular import schema_columns
 from quorum.report.workflow import layers, ran_graph, rule_graph, without_detours
 from quorum.tables import load_schema
@@ -74,6 +79,75 @@ def test_cut_outs_get_a_banner_and_no_verdict(cut_outs):
     assert "cut_out &lt;images&gt;" in page.lower()
     assert "not inferior to a reader" not in page + text_of(cut_outs[0], "index")
     assert "says nothing about patients’ scans" in page
+
+
+def one_truncated():
+    """Return what the scores' section reads of four nodules: one beyond the cube, one missed."""
+    scores = make_scores()
+    is_model = scores["subject"] == "model"
+    scores.loc[scores["nodule_id"] == "nodule03", "is_truncated"] = True
+    for nodule in ("nodule02", "nodule03"):
+        lost = is_model & (scores["nodule_id"] == nodule)
+        scores.loc[lost, ["dice", "hd95_mm", "is_penalized"]] = [0.0, 120.0, True]
+    values = nodule_values(scores, make_nodules(scores))
+    rows = summarise("unet3d", values, scores, resamples=200, seed=0)
+    return SimpleNamespace(
+        scores=scores, summary=pd.DataFrame(rows), experiments=["unet3d"],
+        shown_experiment="unet3d",
+        offsets=pd.DataFrame(columns=["experiment", "offset_mm"]), methods={"unet3d": "network"},
+        cubes=SimpleNamespace(has_latent=False),
+        nodules=pd.DataFrame({
+            "nodule_id": scores["nodule_id"].unique(), "diameter_mm": [5.0, 6.0, 7.0, 50.0],
+        }),
+    )  # fmt: skip
+
+
+def test_a_truncated_nodule_is_in_no_figure_and_no_mean_but_in_a_table_apart():
+    section = scores_section(one_truncated())
+    assert (section.values["num_nodules"], section.values["num_truncated"]) == (3, 1)
+    keys = [(row["measure"], row["reference"]) for row in section.tables["summary"].rows]
+    assert len(keys) == len(set(keys))
+    for name, count in (("summary", 3), ("truncated", 1)):
+        rows = [row for row in section.tables[name].rows if row["measure"] == "hd95_mm"]
+        assert {row["num_nodules"] for row in rows} == {count}
+        assert {row["num_penalized"] for row in rows} == {1}
+        assert rows[0]["value"] == pytest.approx((120.0 + (count - 1) * 1.5) / count)
+    assert "reach beyond the cube" in section.tables["truncated"].caption
+    assert section.values["rows"][0]["model"]["num_nodules"] == 3
+    assert section.values["wins"] == {"unet3d": {"closer": 2, "of": 3}}
+    for name in ("paired", "size"):
+        assert "3 nodules" in section.figures[name].alt
+        assert "nodule03" not in section.figures[name].body
+        assert "nodule02" in section.figures[name].body
+    assert "50" not in re.findall(r">([0-9]+)<", section.figures["size"].body)
+    assert "3 values" in section.figures["spread"].alt
+
+
+def test_measures_are_words_not_names_of_columns(scans):
+    for name in ("summary", "pairs", "ranks", "spread"):
+        for row in rows_of(scans[0], name):
+            assert "_" not in row["measure_words"]
+    summary = one_truncated().summary
+    assert set(summary["measure"]) - set(MEASURES) == set()
+
+
+def test_definitions_are_the_runs_own(scans):
+    page = text_of(scans[0], "models")
+    words = " ".join(page[page.index('<section id="definitions"') :].split("</section>")[0].split())
+    assert "40 × 80 × 80 voxels (z, y, x) of 1.00 mm" in words
+    assert "every distance is 120.0 mm" in words
+    assert "larger of the two directed 95th percentiles" in words
+    assert "1.0 mm, and the readers’ own distance, 0.40 mm: the median ASSD" in words
+    assert "IoU of at least 0.1" in words
+    assert "distances are missing" not in page
+
+
+def test_a_long_label_of_an_axis_stays_in_the_picture():
+    words = "difference in Dice against the consensus, with 95 % interval"
+    rows = [{"label": "a" * 25, "value": 0.1, "low": 0.0, "high": 0.2, "tone": 0}]
+    body = charts.intervals("x", "x", rows, x_label=words).body
+    center = float(re.search(r'x="([0-9.]+)"[^>]*>' + words, body)[1])
+    assert center + 3.1 * len(words) <= svg.WIDTH
 
 
 def test_failures_stand_before_scores(scans):

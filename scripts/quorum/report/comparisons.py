@@ -3,7 +3,7 @@
 from quorum.report import charts
 from quorum.report.fifth_reader import nan
 from quorum.report.gallery import central_rows
-from quorum.report.scores import MEASURES
+from quorum.report.measure_words import measure_words
 from quorum.report.svg import number
 from quorum.report.tabular import Section, frame_table, records, schema_columns
 
@@ -36,7 +36,7 @@ def worded(frame, low: str = "low", high: str = "high") -> list:
     rows = records(frame)
     for row in rows:
         if "measure" in row:
-            row["measure_words"] = MEASURES.get(row["measure"], row["measure"].replace("_", " "))
+            row["measure_words"] = measure_words(row["measure"])
         if row.get(low) is not None:
             row["interval"] = f"{number(row[low])} to {number(row[high])}"
     return rows

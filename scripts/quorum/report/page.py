@@ -18,6 +18,7 @@ from quorum.report.cohort_flow import cohort_section
 from quorum.report.comparisons import comparisons_section, volumes_section
 from quorum.report.curves import curves_section
 from quorum.report.data import data_section
+from quorum.report.definitions import definitions_section
 from quorum.report.explanations import explanations_section
 from quorum.report.failures import failures_section
 from quorum.report.fifth_reader import fifth_section, groups_section
@@ -80,6 +81,7 @@ def make_pages(inputs, templates, assets: str) -> list:
             failures_section(inputs, nodules, gallery.values["cards"]),
             fifth_section(inputs),
             scores_section(inputs),
+            definitions_section(inputs),
             groups_section(inputs),
             comparisons_section(inputs),
             volumes_section(inputs),

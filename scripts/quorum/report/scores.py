@@ -4,29 +4,22 @@ import numpy as np
 
 from quorum.report import charts
 from quorum.report.gallery import fair_differences, fair_pairs, model_scores
+from quorum.report.measure_words import measure_words
 from quorum.report.svg import number
 from quorum.report.tabular import Column, Section, Table, plain, records
 
 READERS = "readers"
-MEASURES = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "hd95_mm": "HD95, mm",
-    "assd_mm": "ASSD, mm",
-    "volume_error_mm3": "volume error, mm³",
-    "absolute_volume_error_mm3": "absolute volume error, mm³",
-    "share_empty": "share of nodules with an empty mask",
-    "reader_dice": "a reader’s Dice",
-    "dice_difference": "Dice, model − reader",
-}
+PENALIZED = "nodules of which one mask is empty: their distance is the cube’s diagonal"
+WHOLE, TRUNCATED = "whole", "truncated"
 
 
 def headline(summary, experiment: str, measure: str, reference: str) -> dict | None:
-    """Return one row of the summary as a dict, or None where it isn't there."""
+    """Return one row of the summary, nodules inside the cube, or None where it isn't there."""
     rows = summary[
         (summary["experiment"] == experiment)
         & (summary["measure"] == measure)
         & (summary["reference"] == reference)
+        & (summary["subset"] == WHOLE)
     ]
     if not len(rows):
         return None
@@ -34,6 +27,11 @@ def headline(summary, experiment: str, measure: str, reference: str) -> dict | N
     for key in ("value", "low", "high"):
         row[key] = float("nan") if row[key] is None else row[key]
     return row
+
+
+def whole_scores(scores):
+    """Return the rows of nodules that lie whole inside the cube."""
+    return scores[~scores["is_truncated"].astype(bool)]
 
 
 def fair_rows(inputs) -> list:
@@ -110,7 +108,7 @@ def offsets_figure(inputs):
 def spread_figure(inputs):
     """Return the distribution of the shown experiment's Dice over nodules."""
     shown = inputs.shown_experiment
-    scores = model_scores(inputs.scores)
+    scores = model_scores(whole_scores(inputs.scores))
     values = [one[shown]["dice"] for one in scores.values() if shown in one]
     values = [np.nan if value is None else value for value in values]
     return charts.histogram(
@@ -121,8 +119,9 @@ def spread_figure(inputs):
 def paired_figure(inputs):
     """Return the shown experiment's Dice against the readers' Dice, a dot a nodule."""
     shown, points = inputs.shown_experiment, []
-    if len(inputs.scores):
-        for (nodule, experiment), row in fair_pairs(inputs.scores).iterrows():
+    scores = whole_scores(inputs.scores)
+    if len(scores):
+        for (nodule, experiment), row in fair_pairs(scores).iterrows():
             if experiment == shown:
                 words = f"{nodule}: reader {row['reader']:.3f}, model {row['model']:.3f}"
                 points.append((float(row["reader"]), float(row["model"]), words))
@@ -140,7 +139,7 @@ def size_figure(inputs):
     """Return the shown experiment's Dice against the nodule's diameter."""
     shown, points = inputs.shown_experiment, []
     diameters = dict(zip(inputs.nodules["nodule_id"], inputs.nodules["diameter_mm"], strict=True))
-    for nodule, one in model_scores(inputs.scores).items():
+    for nodule, one in model_scores(whole_scores(inputs.scores)).items():
         dice = one.get(shown, {}).get("dice")
         if dice is not None:
             points.append((float(diameters[nodule]), dice, f"{nodule}: {dice:.3f}"))
@@ -189,14 +188,14 @@ def between(row) -> str | None:
     return f"{number(row['low'])} to {number(row['high'])}"
 
 
-def summary_table(inputs) -> Table:
-    """Return the whole summary, experiments in the configuration's order."""
+def summary_table(inputs, subset: str = WHOLE) -> Table:
+    """Return the summary of one subset, experiments in the configuration's order."""
     order = {name: place for place, name in enumerate([READERS, *inputs.experiments])}
-    frame = inputs.summary.copy()
+    frame = inputs.summary[inputs.summary["subset"] == subset].copy()
     frame["place"] = frame["experiment"].map(order)
     rows = records(frame.sort_values("place", kind="stable").drop(columns="place"))
     for row in rows:
-        row["measure_words"] = MEASURES.get(row["measure"], str(row["measure"]).replace("_", " "))
+        row["measure_words"] = measure_words(row["measure"])
         row["interval"] = between({k: nan_if_none(row[k]) for k in ("low", "high")})
     columns = [
         Column("experiment", "experiment"),
@@ -206,8 +205,12 @@ def summary_table(inputs) -> Table:
         Column("interval", "95 % interval"),
         Column("num_nodules", "nodules", 0),
         Column("num_patients", "patients", 0),
+        Column("num_penalized", "penalty distances", 0, PENALIZED),
     ]
-    return Table("summary", "Everything that was measured", columns, rows)
+    if subset == WHOLE:
+        return Table("summary", "Everything that was measured", columns, rows)
+    caption = "Nodules that reach beyond the cube, apart"
+    return Table("summary-truncated", caption, columns, rows)
 
 
 def nan_if_none(value) -> float:
@@ -217,7 +220,7 @@ def nan_if_none(value) -> float:
 
 def count_wins(inputs) -> dict:
     """Return for each experiment on how many nodules it was closer to the others than a reader."""
-    differences = fair_differences(inputs.scores)
+    differences = fair_differences(whole_scores(inputs.scores))
     found = {}
     for experiment in inputs.experiments:
         values = [one.get(experiment) for one in differences.values()]
@@ -230,6 +233,9 @@ def scores_section(inputs) -> Section:
     """Return the section on models and readers."""
     rows = fair_rows(inputs)
     tables = {"side_by_side": side_by_side_table(rows), "summary": summary_table(inputs)}
+    truncated = summary_table(inputs, TRUNCATED)
+    if truncated.rows:
+        tables["truncated"] = truncated
     figures = {
         "side_by_side": side_by_side_figure(rows),
         "difference": difference_figure(rows),
@@ -238,13 +244,13 @@ def scores_section(inputs) -> Section:
         "paired": paired_figure(inputs),
         "size": size_figure(inputs),
     }
-    model = inputs.scores[inputs.scores["subject"] == "model"]
+    whole, num_scored = whole_scores(inputs.scores), inputs.scores["nodule_id"].nunique()
     values = {
         "rows": rows,
         "shown": inputs.shown_experiment,
-        "num_nodules": int(inputs.scores["nodule_id"].nunique()),
-        "num_patients": int(inputs.scores["patient_id"].nunique()),
-        "num_truncated": int(model.loc[model["is_truncated"].astype(bool), "nodule_id"].nunique()),
+        "num_nodules": int(whole["nodule_id"].nunique()),
+        "num_patients": int(whole["patient_id"].nunique()),
+        "num_truncated": int(num_scored - whole["nodule_id"].nunique()),
         "has_latent": inputs.cubes.has_latent,
         "wins": count_wins(inputs),
         "offsets": sorted({float(v) for v in inputs.scores["offset_mm"].dropna()}),

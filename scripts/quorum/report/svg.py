@@ -163,7 +163,10 @@ def frame(axes: Axes, x_label: str, y_label: str, *, x_ticks=None, y_ticks=None)
         parts.append(line(axes.x(value), bottom, axes.x(value), bottom + 4, "axis"))
         parts.append(text(axes.x(value), bottom + 17, tick_words(value), "middle", "tick"))
     parts.append(line(left, bottom, right, bottom, "axis"))
-    parts.append(text((left + right) / 2, axes.height - 8, x_label, "middle", "label"))
+    # A label longer than the axis moves to where it is whole; 3.2: half a letter's width.
+    half = 3.2 * len(x_label)
+    center = max(half, min((left + right) / 2, WIDTH - half))
+    parts.append(text(center, axes.height - 8, x_label, "middle", "label"))
     if y_label:
         middle = (bottom + axes.y(axes.y_high)) / 2
         turn = f"rotate(-90 13 {middle:.1f})"

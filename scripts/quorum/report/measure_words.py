@@ -1,0 +1,32 @@
+"""Measures in words, for headings and cells of every table."""
+
+MEASURES = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "hd95_mm": "HD95 (larger direction), mm",
+    "hd95_pooled_mm": "HD95 (directions pooled), mm",
+    "assd_mm": "ASSD, mm",
+    "center_distance_mm": "distance of centres, mm",
+    "surface_dice_1mm": "surface Dice at 1 mm",
+    "surface_dice_readers": "surface Dice at the readers’ own distance",
+    "volume_error_mm3": "volume error, mm³",
+    "volume_error_share": "volume error, share of the reference",
+    "absolute_volume_error_mm3": "absolute volume error, mm³",
+    "hit_rate": "hit rate (IoU of at least 0.1)",
+    "share_empty": "share of nodules with an empty mask",
+    "reader_dice": "a reader’s Dice",
+    "dice_difference": "Dice, model − reader",
+    "brier_band": "squared error of the probability around the nodule",
+    "bias_band": "mean error of the probability around the nodule",
+    "ged_squared": "energy distance to the readers, squared",
+    "ged_squared_distinct": "energy distance to the readers, squared, distinct pairs",
+    "readers_diversity": "diversity of the readers, 1 − IoU",
+    "staple_dice_vote": "Dice of STAPLE and the vote",
+    "model_dice_staple": "model’s Dice with STAPLE",
+    "model_dice_vote": "model’s Dice with the vote",
+}
+
+
+def measure_words(measure: str) -> str:
+    """Return a measure in words."""
+    return MEASURES.get(measure, str(measure).replace("_", " "))
