@@ -123,6 +123,10 @@ def test_a_second_start_is_refused_and_a_cancelled_run_leaves_no_job(
     with submitting(untrained, TRAINED, *training(1000000)) as process:
         wait_for_state(cluster, "RUNNING")
         wait_for_checkpoint(untrained)
+        status = call(untrained, sys.executable, "scripts/show_status.py").stdout
+        assert "running  1: train_model 1\n" in status
+        assert "failed   0\n" in status
+        assert "lost" not in status
         second = call(untrained, sys.executable, "scripts/run_workflow.py")
         assert second.returncode != 0
         assert f"Snakemake is at work in {untrained} (process {process.pid})" in second.stdout
