@@ -50,7 +50,7 @@ class Request:
 
 
 def refuse_bad_cluster(workflow, results: str):
-    """Raise an InputError when the executor is SLURM and the cluster can't run this workflow.
+    """Raise an InputError when the executor's machines can't run this workflow.
 
     Parameters
     ----------
@@ -59,6 +59,7 @@ def refuse_bad_cluster(workflow, results: str):
     results : str
         The results folder.
     """
+    refuse_lost_looks(workflow)
     if workflow.executor_plugin.name != "slurm":
         return
     refuse_missing_commands()
@@ -70,6 +71,20 @@ def refuse_bad_cluster(workflow, results: str):
         refuse_request(request, nodes)
     if jobs:
         refuse_unseen_folder(results, jobs[0].resources)
+
+
+def refuse_lost_looks(workflow):
+    """Raise an InputError when jobs that share no disk would look at the locked test part."""
+    from snakemake_interface_executor_plugins.settings import SharedFSUsage
+
+    is_shared = SharedFSUsage.INPUT_OUTPUT in workflow.storage_settings.shared_fs_usage
+    if workflow.globals["config"]["compare_with_readers"]["opens_test_part"] and not is_shared:
+        raise InputError(
+            "compare_with_readers.opens_test_part is true and the jobs share no disk: a look at "
+            "the test part would leave no trace in results/freeze_plan/looks",
+            "a shared disk where the test part is opened",
+            "make the models here, then open it with: make run, without the profile",
+        )
 
 
 def refuse_missing_commands():

@@ -4,6 +4,7 @@ import math
 import types
 
 import pytest
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from quorum import cluster
 from quorum.cluster import Request, gpus_of, parse_limit, parse_nodes, refuse_request
@@ -15,6 +16,7 @@ SINFO = (
     "gpu|16|190000|gpu:a100:4(S:0-1)|infinite\n"
 )
 NODES = parse_nodes(SINFO)
+SHARED = SharedFSUsage.all()
 
 
 def request(**changes) -> Request:
@@ -97,17 +99,33 @@ def test_jobs_of_an_earlier_run_are_refused_by_their_ids(tmp_path):
     cluster.refuse_left_jobs("", tmp_path)
 
 
+def workflow_of(executor: str, *, opens_test_part: bool = False, shared=SHARED):
+    """Return what is asked of Snakemake's workflow before anything is submitted."""
+    return types.SimpleNamespace(
+        executor_plugin=types.SimpleNamespace(name=executor),
+        storage_settings=types.SimpleNamespace(shared_fs_usage=shared),
+        globals={"config": {"compare_with_readers": {"opens_test_part": opens_test_part}}},
+    )
+
+
+def test_the_test_part_is_not_opened_where_looks_would_be_lost():
+    lost = workflow_of("kubernetes", opens_test_part=True, shared=frozenset())
+    with pytest.raises(InputError, match="a look at the test part would leave no trace"):
+        cluster.refuse_bad_cluster(lost, "results")
+    cluster.refuse_bad_cluster(workflow_of("kubernetes", shared=frozenset()), "results")
+    cluster.refuse_bad_cluster(workflow_of("local", opens_test_part=True), "results")
+
+
 def test_a_machine_without_slurm_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    plugin = types.SimpleNamespace(name="slurm")
-    workflow = types.SimpleNamespace(executor_plugin=plugin)
+    workflow = workflow_of("slurm")
     with pytest.raises(InputError, match="sbatch is not on this machine"):
         cluster.refuse_bad_cluster(workflow, "results")
 
 
 def test_another_executor_is_asked_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    workflow = types.SimpleNamespace(executor_plugin=types.SimpleNamespace(name="local"))
+    workflow = workflow_of("local")
     cluster.refuse_bad_cluster(workflow, "results")
 
 
@@ -116,7 +134,7 @@ def test_a_cluster_that_does_not_answer_is_refused(monkeypatch, tmp_path):
         (tmp_path / name).write_text("#!/bin/sh\necho 'Unable to contact' >&2\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    workflow = types.SimpleNamespace(executor_plugin=types.SimpleNamespace(name="slurm"))
+    workflow = workflow_of("slurm")
     with pytest.raises(InputError, match="does not answer to squeue \\(Unable to contact\\)"):
         cluster.refuse_bad_cluster(workflow, "results")
 
