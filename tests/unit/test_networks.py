@@ -1,6 +1,7 @@
 """The registry: one file is one network, and what it needs is checked before training."""
 
 import pytest
+import torch
 
 from quorum.errors import InputError
 from quorum.networks import build_network, check_crop, complete_network, network_names
@@ -38,3 +39,20 @@ def test_crops_that_cannot_be_halved():
 def test_the_default_has_the_stated_number_of_parameters():
     network = build_network({"name": "unet3d"}, 1, 1)
     assert sum(p.numel() for p in network.parameters()) == 297122
+
+
+def test_segnet_unpools_as_torch_does_and_deterministically():
+    from quorum.networks.segnet import unpool
+
+    values = torch.randn(2, 3, 4, 6, 8, generator=torch.Generator().manual_seed(0))
+    pooled, index = torch.nn.MaxPool3d(2, return_indices=True)(values)
+    was = torch.are_deterministic_algorithms_enabled()
+    try:
+        torch.use_deterministic_algorithms(False)
+        expected = torch.nn.MaxUnpool3d(2)(pooled, index)
+        torch.use_deterministic_algorithms(True)
+        assert torch.equal(unpool(pooled, index), expected)
+        block = {"name": "segnet", "channels": [2, 4]}
+        build_network(block, 1, 1)(values[:, :1, :, :4]).sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(was)

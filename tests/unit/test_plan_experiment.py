@@ -54,6 +54,36 @@ def test_what_cannot_work_is_refused_in_one_sentence(changes, message):
     assert str(caught.value).count("\n") == 0
 
 
+@pytest.mark.parametrize(
+    ("network", "crops", "message"),
+    [
+        ({"name": "unet3d_maxpool"}, ([16, 16, 16], None), "one voxel on the deepest level"),
+        ({"name": "swin_unetr"}, ([64, 64, 64], [32, 32, 32]), "one voxel on the deepest level"),
+        ({"name": "unetr"}, ([32, 64, 80], None), "its image_vox, [32, 64, 64]"),
+        ({"name": "unetr"}, ([32, 64, 64], [16, 64, 64]), "its image_vox, [32, 64, 64]"),
+    ],
+)
+def test_crops_that_a_network_cannot_use_are_refused(network, crops, message):
+    settings = tiny_settings(crop_vox=crops[0], training_crop_vox=crops[1])
+    with pytest.raises(InputError) as caught:
+        make_plan("crops", {**settings, "network": network}, "majority")
+    assert message in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("network", "crop_vox"),
+    [
+        ({"name": "unet3d_maxpool"}, [16, 16, 32]),
+        ({"name": "fcn"}, [32, 32, 32]),
+        ({"name": "unetr", "image_vox": [16, 32, 32]}, [16, 32, 32]),
+    ],
+)
+def test_crops_that_a_network_can_just_use_are_taken(network, crop_vox):
+    plan = make_plan("crops", {**tiny_settings(crop_vox=crop_vox), "network": network}, "majority")
+    assert plan["settings"]["crop_vox"] == crop_vox
+
+
 def test_settings_that_are_no_json_object(tmp_path):
     for text in ("{", "[1]"):
         flags = ["--experiment", "tiny", "--settings", text, "--consensus", "majority"]

@@ -9,6 +9,9 @@ A network file defines, and imports torch and monai only inside `build`:
 
 and may define
 
+    image_vox(network) -> (z, y, x)   the only size of a crop that it can use
+    ONE_VOXEL         True where a crop may be one voxel on the deepest level: a normalisation
+                      there has nothing to go by, so only networks without one can say so
     INPUTS            the only value of the plan's `inputs` that it can use
     WITHOUT_GRADIENT  patterns of a kept library's parameters that never get a gradient
 
@@ -73,14 +76,31 @@ def complete_network(network: dict) -> dict:
 
 
 def check_crop(network: dict, crop_vox):
-    """Raise an InputError when the network can't halve a crop as often as it needs to."""
-    divisors = network_module(network["name"]).divisors(complete_network(network))
+    """Raise an InputError when the network can't halve a crop as often as it needs to.
+
+    Or when it is made for another size, or the crop is but one voxel on the deepest level.
+    """
+    module, network = network_module(network["name"]), complete_network(network)
+    divisors = module.divisors(network)
     pairs = zip(crop_vox, divisors, strict=True)
     if any(side % divisor or side < divisor for side, divisor in pairs):
         raise InputError(
             f"a crop of {list(crop_vox)} voxels can't be halved as {network['name']} needs",
             f"multiples of {list(divisors)} (z, y, x)",
             "change crop_vox, or give the network fewer levels",
+        )
+    if hasattr(module, "image_vox") and list(crop_vox) != list(module.image_vox(network)):
+        raise InputError(
+            f"a crop of {list(crop_vox)} voxels is not what {network['name']} is made for",
+            f"its image_vox, {list(module.image_vox(network))}, for training too",
+            "set network.image_vox to crop_vox, and training_crop_vox to the same or to null",
+        )
+    if list(crop_vox) == list(divisors) and not getattr(module, "ONE_VOXEL", False):
+        raise InputError(
+            f"a crop of {list(crop_vox)} voxels is one voxel on the deepest level of "
+            f"{network['name']}, which normalises over several",
+            f"at least twice {list(divisors)} (z, y, x) along one axis",
+            "raise crop_vox or training_crop_vox, or give the network fewer levels",
         )
 
 

@@ -4,6 +4,7 @@ import itertools
 
 SOURCE = "Long 2015, Fully convolutional networks (arXiv 1411.4038), its FCN-8s"
 KEYS = {"channels": [16, 32, 64, 128, 128]}
+ONE_VOXEL = True
 
 
 def divisors(network: dict) -> tuple:

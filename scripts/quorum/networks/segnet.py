@@ -2,6 +2,7 @@
 
 SOURCE = "Badrinarayanan 2017, SegNet (arXiv 1511.00561)"
 KEYS = {"channels": [16, 32, 64, 128]}
+ONE_VOXEL = True
 
 
 def divisors(network: dict) -> tuple:
@@ -29,7 +30,6 @@ def build(network: dict, num_inputs: int, num_outputs: int):
                 double_conv(b, a) for a, b in zip(reversed(after), reversed(channels), strict=True)
             )
             self.pool = nn.MaxPool3d(2, return_indices=True)
-            self.unpool = nn.MaxUnpool3d(2)
             self.score = nn.Conv3d(channels[0], num_outputs, 1)
 
         def forward(self, image):
@@ -38,7 +38,17 @@ def build(network: dict, num_inputs: int, num_outputs: int):
                 image, index = self.pool(stage(image))
                 indices.append(index)
             for stage in self.up:
-                image = stage(self.unpool(image, indices.pop()))
+                image = stage(unpool(image, indices.pop()))
             return self.score(image)
 
     return SegNet(network["channels"])
+
+
+def unpool(values, index):
+    """Return maxima (batch, channel, z, y, x) where they were in the volume pooled by two, else 0.
+
+    The same as torch's MaxUnpool3d, which has no deterministic way.
+    """
+    size = [2 * side for side in values.shape[2:]]
+    empty = values.new_zeros(*values.shape[:2], size[0] * size[1] * size[2])
+    return empty.scatter(2, index.flatten(2), values.flatten(2)).unflatten(2, size)

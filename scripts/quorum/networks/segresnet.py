@@ -2,6 +2,7 @@
 
 SOURCE = "Myronenko 2018, 3D MRI brain tumor segmentation (arXiv 1810.11654)"
 KEYS = {"channels": 16, "blocks_down": [1, 2, 2, 4], "blocks_up": [1, 1, 1], "dropout": 0.0}
+ONE_VOXEL = True
 
 
 def divisors(network: dict) -> tuple:

@@ -18,6 +18,11 @@ def divisors(network: dict) -> tuple:
     return (16, 16, 16)
 
 
+def image_vox(network: dict) -> tuple:
+    """Return the size of its crops: a learned embedding of each patch's place fixes it."""
+    return tuple(network["image_vox"])
+
+
 def build(network: dict, num_inputs: int, num_outputs: int):
     """Return MONAI's UNETR for crops of `image_vox`."""
     from monai.networks.nets import UNETR
