@@ -9,9 +9,16 @@ import pandas as pd
 from quorum.consensus import TIE_RULE
 from quorum.errors import InputError
 from quorum.fifth_words import fifth_words
+from quorum.frozen_plan import TEST
 from quorum.patient_facts import UNKNOWN
+from quorum.training_words import (
+    NOTHING,
+    hardware_words,
+    loss_words,
+    regularization_words,
+    training_words,
+)
 
-NOTHING = "not reported"
 KIND_WORDS = {
     "phantom": "phantom series",
     "scan": "whole scans",
@@ -61,7 +68,7 @@ def experiment_facts(name: str, records: list, summary) -> dict:
     method, network = settings.get("method", UNKNOWN), settings.get("network", {}).get("name")
     is_network = method == "network"
     answers = [record.get("answer", {}) for record in records]
-    answers = [f"{a.get('threshold')}, {a.get('postprocess')}" for a in answers if a]
+    words = [f"{a.get('threshold')}, {a.get('postprocess')}" for a in answers if a]
     durations = [r["duration_s"] for r in records if r.get("duration_s") is not None]
     return {
         "name": name,
@@ -74,7 +81,7 @@ def experiment_facts(name: str, records: list, summary) -> dict:
         "network": network,
         "num_parameters": records[0].get("num_parameters") if is_network else None,
         "num_steps": records[0].get("num_steps") if is_network else None,
-        "answers": "; ".join(answers) or NOTHING,
+        "answers": "; ".join(words) or NOTHING,
         "dice": interval(dice),
         **others_facts(name, summary),
         "num_nodules": NOTHING if dice is None else int(dice["num_nodules"]),
@@ -86,6 +93,9 @@ def experiment_facts(name: str, records: list, summary) -> dict:
         "losses": loss_words(settings.get("losses", {})),
         "flips": ", ".join(settings.get("flip_axes", [])) or "none",
         "training": training_words(settings) if is_network else "",
+        "regularization": regularization_words(settings) if is_network else "",
+        "num_flipped": sum(bool(a.get("is_flipped")) for a in answers),
+        "num_runs": len(records),
         "hu_window": settings.get("hu_window"),
     }
 
@@ -99,31 +109,6 @@ def others_facts(name: str, summary) -> dict:
         "reader_others": interval(reader),
         "num_others": NOTHING if model is None else int(model["num_nodules"]),
     }
-
-
-def hardware_words(hardware: dict) -> str:
-    """Return the machine of a training."""
-    return f"{hardware.get('gpu') or hardware.get('processor', UNKNOWN)}"
-
-
-def loss_words(losses: dict) -> str:
-    """Return the losses that count, with their weights."""
-    found = [f"{name} x {weight:g}" for name, weight in losses.items() if weight]
-    return " + ".join(found).replace("_", " ") or NOTHING
-
-
-def training_words(settings: dict) -> str:
-    """Return how a network was trained, as one sentence."""
-    optimizer = settings["optimizer"]
-    crop = settings.get("training_crop_vox") or settings["crop_vox"]
-    return (
-        f"{settings['max_steps']} steps at most of {settings['batch_size']} crops of "
-        f"{' x '.join(map(str, crop))} voxels (z, y, x), loss {loss_words(settings['losses'])}, "
-        f"{optimizer['name']} with learning rate {optimizer['learning_rate']:g} and weight decay "
-        f"{optimizer['weight_decay']:g}, random shifts and flips along "
-        f"{', '.join(settings['flip_axes']) or 'no axis'}; the weights of the best validation Dice "
-        "were kept."
-    )
 
 
 def part_facts(table1) -> list:
@@ -270,6 +255,8 @@ def make_facts(tables: dict, records: list, settings: dict, dataset: dict) -> di
         **cohort_facts(tables, settings),
         "title": title,
         "fifth_words": fifth_words(tables["fifth_reader"], title),
+        "is_test_open": bool((tables["fifth_reader"]["part"] == TEST).any()),
+        "is_swept": any("~" in name for name in by_name),
         "experiments": experiments,
         "network": network,
         "baselines": [e["name"] for e in experiments if not e["is_network"]],

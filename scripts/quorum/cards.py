@@ -47,8 +47,8 @@ def fill_answers(facts: dict) -> dict:
     for name, answer in load_yaml(TEMPLATES / "answers.yaml").items():
         text = templates.from_string(answer["text"]).render(facts).strip()
         status = answer.get("status", REPORTED if text else LACKING)
-        link = answer.get("file")
-        if link is None and "page" in answer:
+        link = None
+        if "page" in answer:
             link = f"{REPORT}/{answer['page']}.html#{answer['section']}"
         filled[name] = {"text": text, "status": status, "link": link if text else None}
     return filled

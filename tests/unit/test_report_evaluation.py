@@ -15,6 +15,8 @@ from jinja2 import Environment
 from report_inputs import make_inputs
 from score_factory import make_nodules, make_scores
 
+from quorum.card_files import TEMPLATES
+from quorum.closed_schema import load_yaml
 from quorum.comparison import nodule_values
 from quorum.errors import InputError
 from quorum.report import charts, svg
@@ -140,6 +142,14 @@ def test_definitions_are_the_runs_own(scans):
     assert "1.0 mm, and the readers’ own distance, 0.40 mm: the median ASSD" in words
     assert "IoU of at least 0.1" in words
     assert "distances are missing" not in page
+
+
+def test_each_link_of_a_checklist_leads_to_a_section_of_its_page(scans):
+    answers = load_yaml(TEMPLATES / "answers.yaml")
+    linked = {(one["page"], one["section"]) for one in answers.values() if "page" in one}
+    assert len(linked) > 10
+    for page, section in linked:
+        assert f'<section id="{section}"' in text_of(scans[0], page), (page, section)
 
 
 def test_a_long_label_of_an_axis_stays_in_the_picture():
