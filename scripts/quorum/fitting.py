@@ -12,6 +12,7 @@ from quorum.cases import load_cases
 from quorum.code import code_digest
 from quorum.command import LOG
 from quorum.plans import check_cube
+from quorum.staging import near_cubes
 from quorum.stores import StreamedStore, fits_memory, load_store, store_digest
 
 EXIT_TEMPORARY = 75  # sysexits.h EX_TEMPFAIL: try again
@@ -38,6 +39,8 @@ def open_stores(plan: dict, args, *, cubes, parts: dict, device: str) -> tuple:
         fits = fits_memory(num_cubes, cubes.shape_vox, **limits)
         loading = "memory" if fits else "workers"
     LOG.info("%d cubes, loading: %s", num_cubes, loading)
+    if loading == "workers":
+        cubes = near_cubes(cubes)
     has_staple = plan["settings"]["target"] == "staple"
     stores = []
     for name, options in (
