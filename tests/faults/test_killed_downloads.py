@@ -170,3 +170,13 @@ def test_the_images_are_gone_and_the_bound_was_kept(finished):
     project, _, _, _, on_disk = finished
     assert not list((project / "results").rglob("*.dcm"))
     assert max(on_disk) == 1
+
+
+def test_a_plan_made_again_with_the_same_shards_fetches_none_of_them(finished, tmp_path):
+    """Their peak on the disk is an input of every download, and no reason for one."""
+    shutil.copytree(finished[0], tmp_path / "project", symlinks=True)
+    plan = tmp_path / "project" / "results" / "plan_shards" / "shards.csv"
+    before = plan.stat().st_mtime_ns
+    output = finish(tmp_path / "project", [*TARGETS, "--forcerun", "plan_shards"])
+    assert plan.stat().st_mtime_ns > before
+    assert "rule download_series:" not in output

@@ -53,6 +53,8 @@ SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_sh
 CONCURRENT_SHARDS = shards_at_once(config)
 IMAGES = int(is_streamed(SOURCE))
 workflow.register_resource("images", CONCURRENT_SHARDS)
+# Downloads at one time, of whichever rule, for the bucket's sake.
+workflow.register_resource("downloads", config["source"]["concurrent_shards"])
 
 # Some shared file systems refuse HDF5's locks or wait on them for ever. Nothing here needs them:
 # a shard is written under another name and renamed when it is whole.

@@ -52,6 +52,7 @@ rule download_dataset:
         mem_mb=grows(1000),
         runtime=grows(240),
         endpoint=ENDPOINT,
+        downloads=1,
     params:
         code=code_digest("download_dataset"),
         partial=whole_path("<results>/.partial"),

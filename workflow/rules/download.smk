@@ -6,6 +6,8 @@ rule download_series:
     input:
         plan=shard_plan,
         series=rules.list_series.output.series,
+        # The peak of all shards is no reason to fetch one again.
+        shards=ancient("<results>/plan_shards/shards.csv"),
     output:
         files="<results>/download_series/{shard}.csv",
         manifest="<results>/download_series/{shard}.manifest.csv",
@@ -27,19 +29,19 @@ rule download_series:
         # shard's cubes to the next shard's images would fetch that shard again whenever the cubes
         # are made again, and `ancient` would hide what is missing behind it.
         images=IMAGES,
+        # Bounds the downloads at one time where no images are to go either.
+        downloads=1,
         concurrent_shards=CONCURRENT_SHARDS,
         disk_budget_gb=DISK_BUDGET_GB,
     params:
         code=code_digest("download_series"),
         source=config["source"]["kind"],
         partial=whole_path("<results>/.partial"),
-        # The peak of all shards is no reason to fetch one again, so it is no input.
-        shards=whole_path("<results>/plan_shards/shards.csv"),
     shell:
         "python scripts/download_series.py"
         " --plan {input.plan}"
         " --series {input.series}"
-        " --shards {params.shards}"
+        " --shards {input.shards}"
         " --concurrent-shards {resources.concurrent_shards}"
         " --disk-budget-gb {resources.disk_budget_gb}"
         " --source {params.source}"
