@@ -41,6 +41,7 @@ def main(argv=None):
     parser.add_argument("--viewer", nargs="?", default="", const="", help="NiiVue's script")
     parser.add_argument("--max-viewer-nodules", type=int, help="cubes that it can open; all")
     parser.add_argument("--explanations", nargs="*", default=[], help="maps, HDF5, optional")
+    parser.add_argument("--handed", nargs="*", default=[], help="cards and summary to link to")
     parser.add_argument("--datasets", default="", help="config/datasets.yaml, for its citations")
     parser.add_argument("--benchmarks", default="", help="Snakemake's folder of benchmarks")
     parser.add_argument("--settings", default="{}", help="the configuration as JSON")

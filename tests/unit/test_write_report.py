@@ -200,6 +200,26 @@ def test_every_address_inside_resolves(phantom):
         assert not [t for t in re.findall(r'src="([^"]+)"', page) if t.startswith("http")]
 
 
+def test_what_is_handed_on_is_linked_where_it_lies(phantom, tmp_path):
+    assert 'id="handed"' not in page_of(phantom[1])
+    cards, flags = tmp_path / "write_cards", [*phantom[2], *outputs(tmp_path)]
+    cards.mkdir()
+    paths = [cards / "model_card.html", cards / "references.bib", cards / "model_card.md"]
+    with pytest.raises(
+        InputError, match=r"model_card\.html, which the report links to, is missing"
+    ):
+        write_report.main([*flags, "--handed", *map(str, paths)])
+    for path in paths:
+        path.write_text("x")
+    write_report.main([*flags, "--handed", *map(str, paths)])
+    page = page_of(tmp_path / "report")
+    part = page[page.index('id="handed"') :].split("</ul>")[0]
+    links = re.findall(r'href="([^"]+)"', part)
+    assert links == ["../write_cards/model_card.html", "../write_cards/references.bib"]
+    assert all((tmp_path / "report" / link).is_file() for link in links)
+    assert "marked as phantom" in part
+
+
 def test_every_page_is_reached_from_every_other_one(phantom):
     for name, page in pages_of(phantom[1]).items():
         for other, title, _ in PAGES:

@@ -1,4 +1,5 @@
 # What a person opens.
+from quorum.card_files import FILES
 from quorum.report.look import OTHER_PAGES, look_digest
 from quorum.report.niivue import installed_bundle
 
@@ -52,6 +53,10 @@ rule write_report:
         sanity=network_runs(
             "<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.sanity.csv"
         ),
+        handed=[
+            *expand("<results>/write_cards/{file}", file=FILES),
+            "<results>/write_summary/summary.pdf",
+        ],
         datasets=local("config/datasets.yaml"),
         published=local(
             expand(
@@ -114,6 +119,7 @@ rule write_report:
         " --viewer {params.viewer}"
         " --max-viewer-nodules {params.max_viewer_nodules}"
         " --published {input.published}"
+        " --handed {input.handed}"
         " --datasets {input.datasets}"
         " --benchmarks {params.benchmarks}"
         " --settings {params.settings:q}"

@@ -11,6 +11,7 @@ from quorum.datasets import read_register
 from quorum.errors import InputError
 from quorum.explanation_files import read_explanations
 from quorum.report.consistency import check_cohort, check_experiments
+from quorum.report.handed import handed_links
 from quorum.report.runs import read_run
 from quorum.settings import SCHEMAS, load_yaml
 from quorum.shards import CubeSet, open_shards
@@ -72,6 +73,8 @@ class Inputs:
         Activation maps, one object a run, each with `of_nodule(nodule_id)`.
     max_viewer_nodules : int or None
         How many cubes the viewer can open; None: all.
+    handed : list of dict
+        Cards and summary that lie beside the report: words, link.
     """
 
     settings: dict
@@ -89,6 +92,7 @@ class Inputs:
     viewer_bundle: str = ""
     explanations: list = field(default_factory=list)
     max_viewer_nodules: int | None = None
+    handed: list = field(default_factory=list)
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         """Return a table by its flag's name."""
@@ -147,6 +151,7 @@ def read_inputs(args) -> Inputs:
         viewer_bundle=args.viewer,
         explanations=[read_explanations(path) for path in args.explanations],
         max_viewer_nodules=args.max_viewer_nodules,
+        handed=handed_links(args.handed, args.out_page),
     )
     check_cohort(inputs)
     check_experiments(inputs)

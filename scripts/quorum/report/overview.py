@@ -54,6 +54,7 @@ def overview(inputs, assets: str) -> dict:
         "num_folds": inputs.settings.get("split_patients", {}).get("num_folds"),
         "missing": missing,
         "layers": layers_of(inputs),
+        "handed": inputs.handed,
         "has_viewer": bool(inputs.viewer_bundle),
     }
 
