@@ -9,8 +9,9 @@ Writes
                    threshold and post-processing chosen on the validation fold, data_kind
     --out-history  history.csv, one row a step (none for a baseline)
     --out-record   record.json: plan and its diff to the base, digests of data and split,
-                   versions, hardware, seeds, git state, parameters, steps, time, energy, peak
-                   memory, what is not deterministic
+                   versions, hardware, number of GPUs, seeds, git state, parameters, steps, time
+                   (this session's, and all sessions' up to their last checkpoints), energy, peak
+                   memory (process, children, GPU), what is not deterministic
     --out-tensorboard  the history as TensorBoard's files, while it goes on
 Method
     Run k is scored on fold k, validates on fold k + 1 (mod K) and trains on the other folds; the
@@ -73,7 +74,9 @@ def parse_args(argv):
         action="store_true",
         help="only try which batch fits into memory, say it, and write nothing",
     )
-    parser.add_argument("--resume", help="go on only from this very folder, else stop")
+    parser.add_argument(
+        "--resume", help="go on from this run's folder of checkpoints, wherever it lies; else stop"
+    )
     parser.add_argument("--out-model", required=True, help="model.pt to write")
     parser.add_argument("--out-history", required=True, help="history.csv to write")
     parser.add_argument("--out-tensorboard", help="folder for TensorBoard's files")
@@ -109,6 +112,7 @@ def main(argv=None):
     history = pd.DataFrame(rows, columns=HISTORY).assign(**shared)
     write_table(history, args.out_history, "history", provenance(__file__, args))
     notes |= {"duration_s": round(time.monotonic() - started_s, 1), **shared}
+    notes["total_duration_s"] = notes["duration_s"] + notes.get("earlier_sessions_s", 0.0)
     write_record(args.out_record, plan, notes=notes, made_by=provenance(__file__, args))
     fixed = {"settings": plan["settings"], "consensus": plan["consensus"]}
     spacing = {"num_folds": args.num_folds, "spacing_mm": cubes.spacing_mm}

@@ -57,7 +57,10 @@ def save_checkpoint(folder, step: int, state: dict) -> Path:
     name = f"step{step:08d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
     with write_whole(Path(folder, name)) as temporary:
         temporary.write_bytes(content)
-    for path in list_checkpoints(folder)[NUM_KEPT:]:
+    others = [path for path in list_checkpoints(folder) if path.name != name]
+    # One of the same step was written before its validation, and this one after it.
+    older = [path for path in others if int(NAME.fullmatch(path.name)[1]) != step]
+    for path in [*(set(others) - set(older)), *older[NUM_KEPT - 1 :]]:
         path.unlink(missing_ok=True)
     return Path(folder, name)
 
@@ -82,6 +85,37 @@ def newest_name(folder) -> str:
     """Return the newest checkpoint's path for a message, or `none yet`."""
     paths = list_checkpoints(folder)
     return str(paths[0]) if paths else "none yet"
+
+
+def find_state(folder, parts: dict, *, resumed=None) -> tuple:
+    """Return the folder that a run keeps its checkpoints in, and the newest state there, or None.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Where every run has its own folder.
+    parts : dict
+        What this run's key is made from.
+    resumed : str or Path, optional
+        One run's folder, wherever it lies: the run goes on from it and in it, else it stops.
+
+    Raises
+    ------
+    InputError
+        When the folder to resume is another run's, or holds no whole checkpoint.
+    """
+    if not resumed:
+        own = open_folder(folder, parts)
+        return own, load_newest(own)
+    refuse_other_run(resumed, parts)
+    state = load_newest(resumed)
+    if state is None:
+        raise InputError(
+            f"{resumed} holds no whole checkpoint",
+            "a file step*.pt that was written whole",
+            "leave --resume out, and this run starts from its own",
+        )
+    return Path(resumed), state
 
 
 def refuse_other_run(resumed, parts: dict):

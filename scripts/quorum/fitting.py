@@ -20,7 +20,10 @@ THRESHOLDS = [round(0.2 + 0.05 * k, 2) for k in range(13)]
 
 
 def open_stores(plan: dict, args, *, cubes, parts: dict, device: str) -> tuple:
-    """Return the cubes to train on and those to validate on: in memory, or streamed.
+    """Return the cubes to train on and those to validate on: in the CPU's memory, or streamed.
+
+    Which of several GPUs a process has is known only once Lightning has started it: the run moves
+    them there (`Run.setup`).
 
     Parameters
     ----------
@@ -31,6 +34,7 @@ def open_stores(plan: dict, args, *, cubes, parts: dict, device: str) -> tuple:
     parts : dict
         Indices by `train`, `validate`.
     device : str
+        What they are moved to later: they have to fit there.
     """
     num_cubes = len(parts["train"]) + len(parts["validate"])
     limits = {"device": device, "memory_mb": args.memory_mb}
@@ -49,9 +53,9 @@ def open_stores(plan: dict, args, *, cubes, parts: dict, device: str) -> tuple:
     ):
         if loading == "memory":
             options["workers"] = args.threads
-            stores.append(load_store(cubes, parts[name], device=device, **options))
+            stores.append(load_store(cubes, parts[name], **options))
         else:
-            stores.append(StreamedStore(cubes, parts[name], device=device, **options))
+            stores.append(StreamedStore(cubes, parts[name], **options))
     return tuple(stores)
 
 
@@ -77,10 +81,7 @@ def fit_network(plan, args, *, cubes, parts):
         "run": [args.fold, args.num_folds, args.seed],
         "processes": args.devices * args.nodes,
     }
-    if args.resume:
-        checkpoints.refuse_other_run(args.resume, key)
-    folder = checkpoints.open_folder(args.checkpoints, key)
-    state = checkpoints.load_newest(folder)
+    folder, state = checkpoints.find_state(args.checkpoints, key, resumed=args.resume)
     if state:
         LOG.info("going on after step %d", state["step"])
     options = {"device": device, "workers": args.threads, "board": args.out_tensorboard}
@@ -89,6 +90,7 @@ def fit_network(plan, args, *, cubes, parts):
     if run.is_terminated or run.global_rank:
         return EXIT_TEMPORARY if run.is_terminated else 0
     found, notes = answer_of(run)
+    notes["num_gpus"] = args.devices * args.nodes if device == "cuda" else 0
     return found, run.state["history"], {**notes, "data_sha256": key["data"]}, folder
 
 
@@ -97,6 +99,7 @@ def answer_of(run) -> tuple:
     from quorum.evaluation import choose_answer, flip_sets, pick_answer
 
     settings, best = run.settings, run.state["best"]
+    run.place_stores(run.options["device"])
     run.network.load_state_dict(best["weights"])
     predict = run.speed.predictor(run.network.to(run.options["device"]).eval())
     flips = flip_sets(settings["flip_axes"])
@@ -111,6 +114,7 @@ def answer_of(run) -> tuple:
         "best_step": best["step"],
         "speed": run.speed.as_record(),
         "training_s": round(sum(row[5] for row in run.state["history"]), 3),
+        "earlier_sessions_s": round(run.earlier_s, 3),
         "energy_j": run.state.get("energy_j"),
     }
     return {"weights": best["weights"], **found, **chosen}, notes
@@ -140,4 +144,4 @@ def fit_numbers(plan, args, *, cubes, parts):
         # A baseline has no steps; the rule's folder is there all the same.
         os.makedirs(args.out_tensorboard, exist_ok=True)
     num_fitted = sum(np.size(value) for value in numbers.values()) - 1  # training_dice apart
-    return found, [], {"num_parameters": num_fitted, "num_steps": 0}, None
+    return found, [], {"num_parameters": num_fitted, "num_steps": 0, "num_gpus": 0}, None

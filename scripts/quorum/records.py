@@ -13,17 +13,24 @@ from quorum.files import write_whole
 
 
 def hardware() -> dict:
-    """Return what this process runs on, and its peak memory."""
+    """Return what this process runs on, and the peak memory of it, its children and its GPU.
+
+    Of its children, that of the largest one that has ended: processes that read cubes, other GPUs'.
+    """
     processor = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []:
         if line.startswith("model name"):
             processor = line.split(":", 1)[1].strip()
             break
+    has_gpu = torch.cuda.is_available()
+    children_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {
         "processor": processor,
-        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "gpu": torch.cuda.get_device_name(0) if has_gpu else None,
+        "gpu_peak_memory_mb": torch.cuda.max_memory_allocated() // 10**6 if has_gpu else None,
         "threads": torch.get_num_threads(),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 10**6,
+        "peak_memory_children_mb": children_kib * 1024 // 10**6,
     }
 
 
@@ -61,8 +68,8 @@ def write_record(path, plan: dict, *, notes: dict, made_by: dict):
     plan : dict
         Of `quorum.plans.read_plan`.
     notes : dict
-        experiment, fold, seed, data_kind, duration_s, num_parameters, num_steps and what else
-        the run found.
+        experiment, fold, seed, data_kind, duration_s, total_duration_s, num_gpus,
+        num_parameters, num_steps and what else the run found.
     made_by : dict
         `quorum.command.provenance(...)`: flags, digests of splits and shards, versions.
     """

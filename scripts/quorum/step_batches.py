@@ -3,8 +3,9 @@
 import torch
 
 from quorum.batches import draw_batch
+from quorum.errors import InputError
 from quorum.plans import training_crop
-from quorum.stores import StreamedStore
+from quorum.stores import StreamedStore, outlive_sigterm
 
 # ASSUME: steps that each worker process reads ahead.
 READ_AHEAD = 4
@@ -34,9 +35,15 @@ class StepBatches(torch.utils.data.Dataset):
         return self.settings["max_steps"] - self.first
 
     def __getitem__(self, row: int):
-        """Return a step's number and, for each of its batches, a store with its draw."""
+        """Return a step's number and, for each of its batches, a store with its draw.
+
+        An InputError is a value, since worker processes would reword it.
+        """
         step, count = self.first + row, self.settings["accumulate_batches"]
-        return step, [self.batch(step * count + part) for part in range(count)]
+        try:
+            return step, [self.batch(step * count + part) for part in range(count)]
+        except InputError as error:
+            return error
 
     def batch(self, number: int):
         """Return the batch of a number: a store that holds its cubes, and the draw."""
@@ -60,6 +67,7 @@ class StepBatches(torch.utils.data.Dataset):
             num_workers=num_workers,
             prefetch_factor=READ_AHEAD if num_workers else None,
             pin_memory=num_workers > 0 and torch.cuda.is_available(),
+            worker_init_fn=outlive_sigterm,
         )
 
 

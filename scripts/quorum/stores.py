@@ -6,6 +6,7 @@ that does not fit is read by worker processes, each of which opens the shards fo
 """
 
 import hashlib
+import signal
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -112,6 +113,10 @@ class StreamedStore:
         """Return the number of nodules."""
         return len(self.indices)
 
+    def to(self, device):
+        """Return a store whose parts come on another device."""
+        return StreamedStore(self.cubes, self.indices, device=device, **self.options)
+
     def part(self, first: int, last: int):
         """Return the nodules from `first` to before `last` as a Store on the device."""
         return load_store(self.cubes, self.indices[first:last], **self.options).to(self.device)
@@ -155,6 +160,13 @@ class CubeReader(torch.utils.data.Dataset):
         return found
 
 
+def outlive_sigterm(_):
+    """Leave SIGTERM to the main process: it is sent to a job's whole group, and workers are needed
+    until the checkpoint is written. They end with the main process, however it ends.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def load_store(cubes, indices, *, device="cpu", has_staple=False, consensus=None, workers=0):
     """Read the chosen nodules of a CubeSet into memory, each once.
 
@@ -182,7 +194,10 @@ def load_store(cubes, indices, *, device="cpu", has_staple=False, consensus=None
     tensors = {name: torch.empty(shape, dtype=kind) for name, kind in kinds.items()}
     has_workers = len(indices) >= MIN_CUBES_FOR_WORKERS
     loader = torch.utils.data.DataLoader(
-        reader, batch_size=None, num_workers=workers if has_workers else 0
+        reader,
+        batch_size=None,
+        num_workers=workers if has_workers else 0,
+        worker_init_fn=outlive_sigterm,
     )
     for row, found in enumerate(loader):
         if isinstance(found, InputError):

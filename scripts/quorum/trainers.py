@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
+from quorum import validations
 from quorum.networks import network_module
 
 
@@ -23,7 +24,13 @@ def fit(run, *, devices: int = 1, nodes: int = 1):
     nodes : int
         Machines.
     """
-    if run.state["step"] >= run.settings["max_steps"] or run.is_stalled():
+    if run.state["step"] >= run.settings["max_steps"]:
+        if validations.is_due(run.state, run.settings):
+            run.place_stores(run.options["device"])
+            run.network.to(run.options["device"])
+            validations.keep(run, validations.score(run))
+        return
+    if validations.is_stalled(run.state, run.settings):
         return
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     with warnings.catch_warnings():

@@ -6,7 +6,6 @@ functions of that number, and the state between steps is kept by quorum.checkpoi
 """
 
 import functools
-import logging
 import math
 import signal
 import time
@@ -15,24 +14,22 @@ import lightning
 import numpy as np
 import torch
 
+from quorum import validations
 from quorum.batches import DROPOUT, cut_batch
 from quorum.boards import Board
 from quorum.checkpoints import newest_name, save_checkpoint
-from quorum.command import PROGRESS_EVERY_S
 from quorum.energy import EnergyMeter
 from quorum.errors import InputError
-from quorum.evaluation import mean_dice
 from quorum.losses import supervised_loss
 from quorum.memory_limits import is_out_of_memory, out_of_memory
 from quorum.networks import NUM_INPUTS, build_network
 from quorum.optimizers import learning_rate, make_optimizer
+from quorum.pace import Pace
 from quorum.plans import training_crop
 from quorum.speed import choose_speed
 from quorum.step_batches import StepBatches
 from quorum.targets import make_target, num_heads
 
-LOG = logging.getLogger("quorum")
-HALF = 0.5
 # ASSUME: a loss so many times the sum of its weights has exploded; each loss here starts near 1.
 EXPLODED = 1000.0
 
@@ -83,8 +80,17 @@ class Run(lightning.LightningModule):
         if settings["ema_decay"] > 0 and self.state["ema"] is None:
             self.state["ema"] = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.is_terminated = False
-        self.logged_at = self.started_at = time.monotonic()
-        self.first_step = self.state["step"]
+        self.earlier_s = self.state.get("spent_s", 0.0)
+        self.pace = Pace(self.state["step"], settings["max_steps"])
+
+    def setup(self, stage):
+        """Move the cubes to this process's own device, once."""
+        self.place_stores(self.trainer.strategy.root_device)
+
+    def place_stores(self, device):
+        """Keep the cubes on a device."""
+        stores = (self.train_store, self.validation_store)
+        self.train_store, self.validation_store = (store.to(device) for store in stores)
 
     def configure_optimizers(self):
         """Return the optimizer, in the checkpoint's state where there is one."""
@@ -107,6 +113,8 @@ class Run(lightning.LightningModule):
     def on_train_start(self):
         """Take SIGTERM over from Lightning: finish the step, write a checkpoint, stop."""
         signal.signal(signal.SIGTERM, self.on_sigterm)
+        if validations.is_due(self.state, self.settings):
+            self.validate()  # the run that wrote the checkpoint was ended before or within it
         is_first = self.global_rank == 0
         self.board = Board(self.options["board"] if is_first else None, self.state["history"])
         self.meter = EnergyMeter(self.options["device"])
@@ -121,6 +129,8 @@ class Run(lightning.LightningModule):
 
     def training_step(self, batch, _):
         """Do one step: as many batches as are accumulated, one update, one row of history."""
+        if isinstance(batch, InputError):
+            raise batch
         (step, pairs), started = batch, time.monotonic()
         optimizer = self.optimizers()
         rate = learning_rate(self.settings, step)
@@ -144,11 +154,15 @@ class Run(lightning.LightningModule):
             self.refuse("the gradient", float(norm), step, pairs)
         optimizer.step()
         self.update_average(step)
-        num_visits = step * len(pairs) * self.settings["batch_size"] * self.trainer.world_size
-        epoch = num_visits // len(self.train_store)
         duration_s = time.monotonic() - started
-        self.state["history"].append([step + 1, epoch, loss, rate, None, duration_s])
+        row = [step + 1, self.epoch_of(step), loss, rate, None, duration_s]
+        self.state["history"].append(row)
         self.state["step"] = step + 1
+
+    def epoch_of(self, step: int) -> int:
+        """Return how often all nodules were visited before a step, counted from 0."""
+        size = self.settings["accumulate_batches"] * self.settings["batch_size"]
+        return step * size * self.trainer.world_size // len(self.train_store)
 
     def backward_batch(self, number: int, store, draw) -> float:
         """Add the gradients of one batch; return its loss.
@@ -221,47 +235,52 @@ class Run(lightning.LightningModule):
     def current_weights(self) -> dict:
         """Return a copy of the weights that would be kept now: averaged where asked for."""
         weights = {**self.network.state_dict(), **(self.state["ema"] or {})}
-        return {name: value.detach().clone() for name, value in weights.items()}
+        # The average of a checkpoint lies in the CPU's memory until the first step.
+        home = next(self.network.parameters()).device
+        return {name: value.detach().to(home, copy=True) for name, value in weights.items()}
 
     def on_train_batch_end(self, *_):
         """Validate, write a checkpoint and log, each when it is due."""
-        step, last = self.state["step"], self.state["step"] == self.settings["max_steps"]
-        if step % self.settings["validate_every_steps"] == 0 or last:
+        step, is_saved = self.state["step"], self.is_checkpoint_due()
+        if is_saved:
+            self.save()
+        is_validated = validations.is_due(self.state, self.settings)
+        if is_validated:
             self.validate()
+        else:
+            self.end_when_told()
+        if is_validated or (self.is_terminated and not is_saved):
+            self.save()
+        self.board.add(self.state["history"][-1])
+        self.pace.log(step, self.state["history"][-1][2])
+
+    def is_checkpoint_due(self) -> bool:
+        """Tell whether it is the turn of the last step, or the next one begins another epoch."""
+        step = self.state["step"]
+        is_turn = step % self.settings["checkpoint_every_steps"] == 0
+        return is_turn or self.epoch_of(step) > self.epoch_of(step - 1)
+
+    def save(self):
+        """Write a checkpoint, in the first process alone."""
+        if self.global_rank == 0:
+            save_checkpoint(self.folder, self.state["step"], self.full_state())
+
+    def validate(self):
+        """Score the weights; the first process's Dice is what all go by, so that all end at once.
+
+        On a GPU two processes may differ in its last digits.
+        """
+        dice = self.trainer.strategy.broadcast(validations.score(self))
+        validations.keep(self, dice)
+        self.end_when_told()
+
+    def end_when_told(self):
+        """Let this step be the last where a signal came, or nothing has got better for long."""
         # Told to one process is told to all: none may wait for another that has ended.
         decide = self.trainer.strategy.reduce_boolean_decision
         self.is_terminated = decide(self.is_terminated, all=False)
-        is_due = step % self.settings["checkpoint_every_steps"] == 0
-        is_validated = self.state["history"][-1][4] is not None
-        if (is_due or is_validated or self.is_terminated) and self.global_rank == 0:
-            save_checkpoint(self.folder, step, self.full_state())
-        self.board.add(self.state["history"][-1])
-        self.log_progress()
-        if self.is_terminated or self.is_stalled():
+        if self.is_terminated or validations.is_stalled(self.state, self.settings):
             self.trainer.should_stop = True
-
-    def validate(self):
-        """Score the weights on the validation fold and keep them when they are the best so far."""
-        weights = self.current_weights()
-        self.network.eval()
-        call = functools.partial(torch.func.functional_call, self.network, weights)
-        dice = mean_dice(self.speed.predictor(call), self.validation_store, self.settings, HALF)
-        self.network.train()
-        self.state["history"][-1][4] = dice
-        best = self.state["best"]
-        # ASSUME: the weights kept are those with the best Dice on the validation fold.
-        if best is None or dice > best["dice"]:
-            weights = {name: value.cpu() for name, value in weights.items()}
-            self.state["best"] = {"dice": dice, "step": self.state["step"], "weights": weights}
-            self.state["num_worse"] = 0
-        else:
-            self.state["num_worse"] += 1
-        LOG.info("step %d: Dice %.4f on the validation fold", self.state["step"], dice)
-
-    def is_stalled(self) -> bool:
-        """Tell whether so many validations brought nothing better that the run may end."""
-        patience = self.settings["patience_validations"]
-        return patience is not None and self.state["num_worse"] >= patience
 
     def full_state(self) -> dict:
         """Return all that a resumed run needs."""
@@ -270,25 +289,10 @@ class Run(lightning.LightningModule):
             self.state["energy_j"] = self.state.get("energy_j", 0.0) + spent_j
         return {
             **self.state,
+            "spent_s": self.earlier_s + time.monotonic() - self.pace.started_at,
             "network": self.network.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-
-    def log_progress(self):
-        """Log step, loss, steps a second and the time left, at most every 10 s."""
-        now, step = time.monotonic(), self.state["step"]
-        if now - self.logged_at < PROGRESS_EVERY_S:
-            return
-        self.logged_at = now
-        pace = (step - self.first_step) / (now - self.started_at)
-        LOG.info(
-            "step %d of %d, loss %.4f, %.2f steps/s, about %.0f s left",
-            step,
-            self.settings["max_steps"],
-            self.state["history"][-1][2],
-            pace,
-            (self.settings["max_steps"] - step) / pace,
-        )
 
 
 def dropout_seed(seed: int, number: int, rank: int) -> int:

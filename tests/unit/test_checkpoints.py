@@ -40,6 +40,15 @@ def test_the_newest_two_are_kept_and_the_newest_is_loaded(tmp_path):
     assert not list(folder.glob("*.tmp*"))
 
 
+def test_the_later_one_of_a_step_takes_the_place_of_the_one_before_its_validation(tmp_path):
+    folder = open_folder(tmp_path, PARTS)
+    for step, dice in ((1, None), (1, 0.1), (2, None), (2, 0.2), (3, None), (3, 0.3)):
+        save_checkpoint(folder, step, {"step": step, "dice": dice})
+        assert load_newest(folder) == {"step": step, "dice": dice}
+    steps = [path.name[:12] for path in list_checkpoints(folder)]
+    assert steps == ["step00000003", "step00000002"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
 def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path, damage, caplog):
     folder = open_folder(tmp_path, PARTS)
@@ -120,6 +129,15 @@ def run_interrupted(root, flags, out, interruptions):
             codes.append(process.wait(timeout=180))
         assert not any((out / f"run{number}.log.d").iterdir()), "something was left in the cwd"
     return codes
+
+
+def test_worker_processes_outlive_the_signal_to_the_job_s_group(root, tmp_path):
+    cohort = make_cohort(tmp_path)
+    plan, out = cohort.plan(max_steps=200, checkpoint_every_steps=3), tmp_path / "streamed"
+    flags = [*cohort.train_flags(plan, out), "--loading", "workers"]
+    assert run_interrupted(root, flags, out, [(6, signal.SIGTERM)]) == [75, 0]
+    assert "ended by SIGTERM" in (out / "run0.log").read_text()
+    assert "going on after step" in (out / "run1.log").read_text()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import h5py
 import pandas as pd
@@ -15,7 +16,8 @@ import torch
 from model_factory import make_cohort, tiny_settings
 from train_model import main
 
-from quorum import fitting, memory_limits
+from quorum import fitting, memory_limits, training, validations
+from quorum.checkpoints import list_checkpoints, save_checkpoint
 from quorum.energy import EnergyMeter
 from quorum.errors import InputError
 from quorum.memory_limits import (
@@ -254,5 +256,146 @@ def test_the_record_holds_the_diff_and_the_code_s_commit(cohort, tmp_path):
     assert record["plan"]["diff"] == {"max_steps": 1}
     assert record["git"] is None or len(record["git"]["commit"]) == 40
     assert record["training_s"] > 0
+    assert record["total_duration_s"] == record["duration_s"]
+    assert record["num_gpus"] == (1 if torch.cuda.is_available() else 0)
+    assert (record["hardware"]["gpu_peak_memory_mb"] is None) == (record["num_gpus"] == 0)
+    assert record["hardware"]["peak_memory_children_mb"] >= 0
     assert {"plain", "flips"} == set(record["answer"]["answers"])
     assert "energy_j" in record
+
+
+def make_run(cohort, **changes):
+    """Return a run over three nodules and one, in memory, that no trainer has yet."""
+    cubes = open_shards(cohort.shards)
+    stores = (load_store(cubes, [0, 1, 2]), load_store(cubes, [3], consensus="majority"))
+    return training.Run(tiny_settings(**changes), 0, stores=stores, folder=None)
+
+
+def test_the_cubes_lie_on_the_device_that_the_process_was_given(cohort):
+    run, cubes = make_run(cohort), open_shards(cohort.shards)
+    run.train_store = StreamedStore(cubes, [0, 1, 2])
+    run.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("meta")))
+    run.setup("fit")
+    for store in (run.train_store.part(0, 2), run.validation_store):
+        for name in ("image", "readers", "coverage", "box"):
+            assert getattr(store, name).device.type == "meta", name
+        assert store.num_readers.device.type == "cpu"
+
+
+def test_the_first_process_s_dice_is_what_all_go_by(cohort, monkeypatch):
+    run = make_run(cohort, patience_validations=1)
+    run.state |= {"step": 3, "history": [[3, 0, 1.0, 0.1, None, 0.1]]}
+    run.state["best"] = {"dice": 0.4, "step": 1, "weights": {}}
+    own = iter((0.5, 0.3))
+    monkeypatch.setattr(validations, "mean_dice", lambda *_: next(own))
+    first = iter((0.3, 0.5))
+    strategy = SimpleNamespace(
+        broadcast=lambda _: next(first), reduce_boolean_decision=lambda told, all: told
+    )
+    run.trainer = SimpleNamespace(strategy=strategy, should_stop=False)
+    run.validate()
+    assert run.state["history"][-1][validations.DICE] == 0.3
+    assert run.trainer.should_stop
+    run.validate()
+    assert (run.state["best"]["dice"], run.state["num_worse"]) == (0.5, 0)
+
+
+def test_every_epoch_has_its_checkpoint(cohort, tmp_path, monkeypatch):
+    saved = []
+
+    def save(folder, step, state):
+        saved.append(step)
+        return save_checkpoint(folder, step, state)
+
+    monkeypatch.setattr(training, "save_checkpoint", save)
+    rare = {"checkpoint_every_steps": 100, "validate_every_steps": 100}
+    main(cohort.train_flags(cohort.plan("epochs", max_steps=14, **rare), tmp_path))
+    epochs = pd.read_csv(tmp_path / "history.csv")["epoch"].tolist()
+    assert epochs == [0] * 6 + [1] * 6 + [2] * 2
+    assert saved == [6, 12, 14]
+
+
+@pytest.mark.parametrize("which", [1, 2, 3])
+def test_told_to_end_within_a_validation(cohort, tmp_path, monkeypatch, which):
+    settings = {"max_steps": 6, "validate_every_steps": 2, "patience_validations": 5}
+    plan = cohort.plan("told", **settings)
+    assert main(cohort.train_flags(plan, tmp_path / "calm")) == 0
+    calls, score = [], validations.mean_dice
+
+    def told(predict, *rest):
+        calls.append(1)
+        if len(calls) == which:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return score(predict, *rest)
+
+    monkeypatch.setattr(validations, "mean_dice", told)
+    flags = cohort.train_flags(plan, tmp_path / "told")
+    assert main(flags) == fitting.EXIT_TEMPORARY
+    folder = next((tmp_path / "told" / "checkpoints").iterdir())
+    assert int(list_checkpoints(folder)[0].name[4:12]) == 2 * which
+    assert main(flags) == 0
+    outs = [tmp_path / "calm", tmp_path / "told"]
+    histories = [pd.read_csv(out / "history.csv").drop(columns="duration_s") for out in outs]
+    pd.testing.assert_frame_equal(*histories)
+    for name, weights in weights_of(outs[0]).items():
+        assert torch.equal(weights, weights_of(outs[1])[name]), name
+
+
+def test_the_validation_that_is_made_up_for_may_be_the_last(cohort, tmp_path, monkeypatch):
+    slow = {"learning_rate": 1e-12}
+    settings = {"max_steps": 50, "validate_every_steps": 2, "optimizer": slow}
+    plan = cohort.plan("stalled", patience_validations=1, **settings)
+    calls, score = [], validations.mean_dice
+
+    def told(predict, *rest):
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return score(predict, *rest)
+
+    monkeypatch.setattr(validations, "mean_dice", told)
+    flags = cohort.train_flags(plan, tmp_path)
+    assert [main(flags), main(flags)] == [fitting.EXIT_TEMPORARY, 0]
+    assert len(pd.read_csv(tmp_path / "history.csv")) == 4
+
+
+def test_a_cube_that_breaks_while_it_is_streamed_stays_one_sentence(cohort, tmp_path, monkeypatch):
+    def fail(*_):
+        raise InputError("the shard bad.h5 is damaged", "a whole shard", "make it again")
+
+    monkeypatch.setattr(StreamedStore, "holding", fail)
+    flags = [*cohort.train_flags(cohort.plan("breaks"), tmp_path), "--loading", "workers"]
+    with pytest.raises(InputError, match=r"^the shard bad\.h5 is damaged; expected a whole shard"):
+        main(flags)
+
+
+def test_a_run_goes_on_from_the_folder_that_is_named(cohort, tmp_path, monkeypatch, caplog):
+    plan, other = cohort.plan("resumed"), cohort.plan("another", max_steps=7)
+    score = validations.mean_dice
+
+    def told(*rest):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return score(*rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(validations, "mean_dice", told)
+        assert main(cohort.train_flags(plan, tmp_path / "first")) == fitting.EXIT_TEMPORARY
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(next((tmp_path / "first" / "checkpoints").iterdir()), elsewhere)
+    second = cohort.train_flags(plan, tmp_path / "second")
+    with pytest.raises(InputError, match=r"another run: .*plan\.name was resumed and is another"):
+        main([*cohort.train_flags(other, tmp_path / "other"), "--resume", str(elsewhere)])
+    empty = tmp_path / "empty"
+    shutil.copytree(elsewhere, empty, ignore=shutil.ignore_patterns("step*.pt"))
+    with pytest.raises(InputError, match="empty holds no whole checkpoint"):
+        main([*second, "--resume", str(empty)])
+    caplog.set_level("INFO")
+    assert main([*second, "--resume", str(elsewhere)]) == 0
+    assert "going on after step 3" in caplog.text
+    record = json.loads((tmp_path / "second" / "record.json").read_text())
+    assert record["earlier_sessions_s"] > 0
+    whole_s = record["duration_s"] + record["earlier_sessions_s"]
+    assert record["total_duration_s"] == pytest.approx(whole_s)
+    assert len(pd.read_csv(tmp_path / "second" / "history.csv")) == 6
+    assert not elsewhere.exists()
+    assert not (tmp_path / "second" / "checkpoints").exists()
