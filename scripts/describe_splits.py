@@ -70,7 +70,8 @@ def main(argv=None):
     write_table(table, args.out_table1, "table_one", made_by)
     bootstrap = {"resamples": args.resamples, "seed": args.seed}
     rows = performance_rows(model_dice(scores), frame, data_kind, **bootstrap)
-    write_table(pd.DataFrame(rows), args.out_performance, "performance", made_by)
+    performance = pd.DataFrame(rows, columns=column_names("performance"))
+    write_table(performance, args.out_performance, "performance", made_by)
 
 
 if __name__ == "__main__":

@@ -118,9 +118,13 @@ def cut(values, edges) -> pd.Series:
 
 
 def model_dice(scores) -> pd.DataFrame:
-    """Return the model's Dice with the consensus, one row an experiment and nodule."""
+    """Return the model's Dice with the consensus, one row an experiment and nodule.
+
+    Nodules that reach beyond the cube are left out, as from every other mean.
+    """
     own = scores[(scores["subject"] == "model") & (scores["reference"] == "consensus")]
     own = own[own["offset_mm"] == own["offset_mm"].min()]
+    own = own[~own["is_truncated"].astype(bool)]
     return own.groupby(["experiment", "nodule_id"], as_index=False)["dice"].mean()
 
 

@@ -12,7 +12,7 @@ from image_tables import arguments, fill_rows
 from quorum.errors import InputError
 from quorum.header_table import header_json
 from quorum.patient_facts import UNKNOWN, age_years, header_facts, read_facts
-from quorum.table_one import cut
+from quorum.table_one import cut, model_dice
 from quorum.tables import read_table, write_table
 
 # Patient, series, nodule, diameter [mm], Dice of seed 0 and of seed 1.
@@ -137,6 +137,14 @@ def test_dice_by_group_is_the_mean_over_nodules_of_the_mean_over_seeds(flags, tm
     assert pd.isna(empty["value"])
     assert empty["num_nodules"] == 0
     assert pd.isna(rows.loc[("sex", "male"), "low"])  # one patient has no interval
+
+
+def test_a_truncated_nodule_is_in_no_mean():
+    own = {"experiment": "net", "subject": "model", "reference": "consensus", "offset_mm": 0.0}
+    rows = [{**own, "nodule_id": "a", "dice": 0.8, "is_truncated": False},
+            {**own, "nodule_id": "b", "dice": 0.1, "is_truncated": True}]  # fmt: skip
+    assert model_dice(pd.DataFrame(rows))["dice"].tolist() == [0.8]
+    assert model_dice(pd.DataFrame(rows[1:])).empty
 
 
 def test_a_real_header_states_sex_and_age(real_data):
