@@ -22,6 +22,8 @@ from quorum.tables import column_names, write_table
 
 NAMES = ("experiment", "fold", "seed", "data_kind")
 MEASURED = ("num_parameters", "num_steps", "best_step", "training_s", "duration_s", "energy_j")
+MEASURED += ("total_duration_s", "num_gpus")
+HARDWARE = ("processor", "gpu", "peak_memory_mb", "peak_memory_children_mb", "gpu_peak_memory_mb")
 ANSWER = ("validation_dice", "threshold", "postprocess", "temperature", "is_flipped")
 
 
@@ -64,9 +66,7 @@ def run_row(record: dict) -> dict:
         "target": settings["target"] if is_network else None,
         "losses": " ".join(losses) if is_network else None,
         "precision": record.get("speed", {}).get("precision"),
-        "processor": hardware["processor"],
-        "gpu": hardware["gpu"],
-        "peak_memory_mb": hardware["peak_memory_mb"],
+        **{name: hardware.get(name) for name in HARDWARE},
         "commit": git.get("commit"),
         "is_changed": git.get("is_changed"),
         "code_digest": made_by["code_digest"],

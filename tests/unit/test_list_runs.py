@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from list_runs import main
 
@@ -24,13 +25,19 @@ def record(folder, experiment, **changes):
     content = {
         **{"experiment": experiment, "fold": 0, "seed": 0, "data_kind": "phantom"},
         **{"num_parameters": 9, "num_steps": 6, "duration_s": 2.5, "training_s": 2.0},
+        **{"total_duration_s": 4.5, "num_gpus": 0},
         "answer": {
             **{"validation_dice": 0.75, "threshold": 0.4, "postprocess": "component"},
             **{"temperature": 1.26, "is_flipped": True, "answers": answers},
             "dice_by_postprocess": {"none": 0.72, "component": 0.75},
         },
         "speed": {"precision": "bf16"},
-        "hardware": {"processor": "a CPU", "gpu": None, "peak_memory_mb": 700},
+        "hardware": {
+            "processor": "a CPU",
+            "gpu": None,
+            "peak_memory_mb": 700,
+            "peak_memory_children_mb": 300,
+        },
         "git": {"commit": "abc", "is_changed": False},
         "made_by": {"code_digest": "0123"},
         "plan": plan,
@@ -53,6 +60,9 @@ def test_a_row_holds_what_the_run_was_and_what_each_step_gained(tmp_path):
     runs, spread = listed(tmp_path, [record(tmp_path, "a")])
     row = runs.iloc[0]
     assert (row["network"], row["losses"], row["precision"]) == ("unet3d", "dice:1", "bf16")
+    assert (row["duration_s"], row["total_duration_s"], row["num_gpus"]) == (2.5, 4.5, 0)
+    assert (row["peak_memory_mb"], row["peak_memory_children_mb"]) == (700, 300)
+    assert pd.isna(row["gpu_peak_memory_mb"])
     assert row["gain_flips"] == pytest.approx(0.05)
     assert row["gain_postprocess"] == pytest.approx(0.03)
     assert json.loads(row["diff"]) == {"batch_size": 2}

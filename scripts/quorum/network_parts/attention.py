@@ -48,13 +48,25 @@ def position_code(size, width: int, device) -> torch.Tensor:
 
 def transformer(width: int, *, depth: int, num_heads: int) -> nn.TransformerEncoder:
     """Return layers of self-attention over tokens (batch, tokens, width), normalised first."""
-    layer = nn.TransformerEncoderLayer(
-        width,
-        num_heads,
-        dim_feedforward=4 * width,
-        dropout=0.0,
-        activation="gelu",
-        batch_first=True,
-        norm_first=True,
-    )
+    layer = nn.TransformerEncoderLayer(width, num_heads, **layer_options(width))
     return nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+
+
+def transformer_of_queries(width: int, *, depth: int, num_heads: int) -> nn.TransformerDecoder:
+    """Return layers in which queries attend to each other and then to tokens.
+
+    Called with both: (batch, queries, width), (batch, tokens, width) to (batch, queries, width).
+    """
+    layer = nn.TransformerDecoderLayer(width, num_heads, **layer_options(width))
+    return nn.TransformerDecoder(layer, depth)
+
+
+def layer_options(width: int) -> dict:
+    """Return what all layers here share."""
+    return {
+        "dim_feedforward": 4 * width,
+        "dropout": 0.0,
+        "activation": "gelu",
+        "batch_first": True,
+        "norm_first": True,
+    }

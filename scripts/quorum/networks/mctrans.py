@@ -1,4 +1,15 @@
-"""MCTrans: features of several scales attend to each other, and to a token a class."""
+"""MCTrans: features of two scales attend to each other, and a token a class attends to them.
+
+After the paper's idea, not its layout. As there, tokens of several scales pass through
+self-attention together, and learned classes, as queries, through self-attention and through
+cross-attention to all these tokens. What differs, and why:
+
+- two scales with full attention, not three with sampled points (deformable attention): the two
+  coarsest scales of a crop are 2,304 tokens for (32, 64, 64), few enough;
+- there, the classes serve only an auxiliary loss that tells which classes are in the image, and
+  shape the features by its gradient. Every crop here holds its nodule, so that this loss would
+  teach nothing: the features attend to the classes instead, and no auxiliary loss is taken.
+"""
 
 SOURCE = "Ji 2021, Multi-compound transformer (arXiv 2106.14385)"
 KEYS = {"channels": [16, 32, 64, 96], "width": 96, "depth": 2, "num_heads": 6}
@@ -10,19 +21,21 @@ def divisors(network: dict) -> tuple:
 
 
 def build(network: dict, num_inputs: int, num_outputs: int):
-    """Return a U-Net whose two deepest levels pass through self- and cross-attention together.
-
-    The paper attends over four scales of a plane by sampled points; here the two coarsest scales
-    of a crop are few enough tokens for full attention.
-    """
+    """Return a U-Net whose two deepest levels pass through self- and cross-attention together."""
     import torch
     from torch import nn
 
-    from quorum.network_parts.attention import position_code, to_tokens, to_volume, transformer
+    from quorum.network_parts.attention import (
+        position_code,
+        to_tokens,
+        to_volume,
+        transformer,
+        transformer_of_queries,
+    )
     from quorum.network_parts.convolution import conv_block, double_conv, resize_like
 
     class MCTrans(nn.Module):
-        """Self-attention over the tokens of two scales; cross-attention with learned classes."""
+        """Self-attention over the tokens of two scales; classes attend to them, and they back."""
 
         def __init__(self, channels, width, num_heads):
             super().__init__()
@@ -35,6 +48,8 @@ def build(network: dict, num_inputs: int, num_outputs: int):
             self.scales = nn.Parameter(torch.zeros(2, 1, width))
             self.attend = transformer(width, depth=network["depth"], num_heads=num_heads)
             self.classes = nn.Parameter(torch.randn(1, num_outputs + 1, width) * 0.02)
+            options = {"depth": network["depth"], "num_heads": num_heads}
+            self.read = transformer_of_queries(width, **options)
             self.cross = nn.MultiheadAttention(width, num_heads, batch_first=True)
             self.norm = nn.LayerNorm(width)
             self.leave = nn.ModuleList(nn.Conv3d(width, c, 1) for c in channels[-2:])
@@ -54,7 +69,7 @@ def build(network: dict, num_inputs: int, num_outputs: int):
                 for enter, level, scale in zip(self.enter, levels, self.scales, strict=True)
             ]
             mixed = self.attend(torch.cat(tokens, dim=1))
-            classes = self.classes.expand(mixed.shape[0], -1, -1)
+            classes = self.read(self.classes.expand(mixed.shape[0], -1, -1), mixed)
             mixed = self.norm(mixed + self.cross(mixed, classes, classes, need_weights=False)[0])
             parts = mixed.split([part.shape[1] for part in tokens], dim=1)
             return [
