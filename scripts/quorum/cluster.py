@@ -75,9 +75,8 @@ def refuse_bad_cluster(workflow, results: str):
 
 def refuse_lost_looks(workflow):
     """Raise an InputError when jobs that share no disk would look at the locked test part."""
-    from snakemake_interface_executor_plugins.settings import SharedFSUsage
-
-    is_shared = SharedFSUsage.INPUT_OUTPUT in workflow.storage_settings.shared_fs_usage
+    shared = workflow.storage_settings.shared_fs_usage
+    is_shared = "INPUT_OUTPUT" in {usage.name for usage in shared}
     if workflow.globals["config"]["compare_with_readers"]["opens_test_part"] and not is_shared:
         raise InputError(
             "compare_with_readers.opens_test_part is true and the jobs share no disk: a look at "
