@@ -25,7 +25,7 @@ test: test-env system-packages  ## install what tests need, run all but the slow
 
 test-full: test-env system-packages  ## every test, the long fault and training tests too
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 \
-	  $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	  $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 $(ARGS)
 
 plan: env  ## what a run will take: jobs, CPU and GPU hours, peak disk
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/plan_run.py $(ARGS)

@@ -5,7 +5,7 @@ import torch
 from quorum.batches import draw_batch
 from quorum.errors import InputError
 from quorum.plans import training_crop
-from quorum.stores import StreamedStore, outlive_sigterm
+from quorum.stores import StreamedStore, start_worker
 
 # ASSUME: steps that each worker process reads ahead.
 READ_AHEAD = 4
@@ -67,7 +67,7 @@ class StepBatches(torch.utils.data.Dataset):
             num_workers=num_workers,
             prefetch_factor=READ_AHEAD if num_workers else None,
             pin_memory=num_workers > 0 and torch.cuda.is_available(),
-            worker_init_fn=outlive_sigterm,
+            worker_init_fn=start_worker,
         )
 
 

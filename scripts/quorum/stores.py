@@ -6,7 +6,9 @@ that does not fit is read by worker processes, each of which opens the shards fo
 """
 
 import hashlib
+import os
 import signal
+import tempfile
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -17,6 +19,8 @@ from quorum.consensus import consensus_mask
 from quorum.errors import InputError
 
 ARRAYS = ("image", "readers", "coverage", "staple", "reference")
+# Of a socket's 107 bytes on Linux (unix(7)), less `/pymp-` and `/listener-` with 8 letters each.
+MAX_SOCKET_FOLDER_BYTES = 107 - len("/pymp-12345678/listener-12345678")
 # Fewer cubes are read faster than worker processes start.
 MIN_CUBES_FOR_WORKERS = 64
 # ASSUME: cubes may take half of the memory there is; the network's own takes the rest.
@@ -160,11 +164,17 @@ class CubeReader(torch.utils.data.Dataset):
         return found
 
 
-def outlive_sigterm(_):
-    """Leave SIGTERM to the main process: it is sent to a job's whole group, and workers are needed
-    until the checkpoint is written. They end with the main process, however it ends.
+def start_worker(_):
+    """Set up a process that reads cubes for another: it outlives SIGTERM, and can hand them over.
+
+    SIGTERM is left to the main process: it is sent to a job's whole group, and workers are needed
+    until the checkpoint is written. They end with the main process, however it ends. Tensors are
+    handed over through a socket in the folder for temporary files; a path too long for a socket
+    (a cluster's $TMPDIR may be) would lose them without an error, and the run would wait for ever.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if len(os.fsencode(tempfile.gettempdir())) > MAX_SOCKET_FOLDER_BYTES:
+        tempfile.tempdir = "/tmp"
 
 
 def load_store(cubes, indices, *, device="cpu", has_staple=False, consensus=None, workers=0):
@@ -197,7 +207,7 @@ def load_store(cubes, indices, *, device="cpu", has_staple=False, consensus=None
         reader,
         batch_size=None,
         num_workers=workers if has_workers else 0,
-        worker_init_fn=outlive_sigterm,
+        worker_init_fn=start_worker,
     )
     for row, found in enumerate(loader):
         if isinstance(found, InputError):

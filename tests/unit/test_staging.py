@@ -69,8 +69,9 @@ def test_a_full_disk_is_left_alone(cohort, node, monkeypatch, caplog):
     assert "are free in" in caplog.text
 
 
-def test_a_training_that_streams_reads_the_copies_and_leaves_none(cohort, tmp_path):
-    plan, node = cohort.plan("near", max_steps=1), tmp_path / "node"
+@pytest.mark.parametrize("name", ["node", "a_path_too_long_for_a_socket_" * 4])
+def test_a_training_that_streams_reads_the_copies_and_leaves_none(cohort, tmp_path, name):
+    plan, node = cohort.plan("near", max_steps=1), tmp_path / name
     node.mkdir()
     flags = [*cohort.train_flags(plan, tmp_path / "run"), "--loading", "workers"]
     words = [sys.executable, ROOT / "scripts" / "train_model.py", *flags]
@@ -81,6 +82,7 @@ def test_a_training_that_streams_reads_the_copies_and_leaves_none(cohort, tmp_pa
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout
     assert f"copied to {node}" in done.stdout
