@@ -48,6 +48,7 @@ rule reproduce_papers:
     input:
         "<results>/compare_papers/reproduced.csv",
         "<results>/compare_with_readers/fifth_reader.csv",
+        "<results>/write_report/index.html",
 
 
 wildcard_constraints:

@@ -7,6 +7,7 @@ from quorum.bootstrap import bootstrap_mean
 from quorum.comparison import MIN_READERS_LEFT_OUT, average_seeds, central, run_means
 
 METRICS = {"Dice": "dice", "IoU": "iou"}
+GED = "GED²"
 UNKNOWN = "unknown"
 PHANTOM = "phantom images: a number of simulated nodules stands beside no paper"
 TASKS = {
@@ -17,6 +18,7 @@ DEFINITIONS = {
     "pairs": "reader against reader, in pairs",
     "others": "reader against the majority of the other three",
     "all": "reader against the majority of all, itself included",
+    "diversity": "1 - IoU of distinct pairs of readers",
 }
 
 
@@ -64,15 +66,15 @@ def readers_agreement(scores: pd.DataFrame, measure: str, consensus: str) -> dic
     return found
 
 
-def our_columns(row: dict, scores: pd.DataFrame, *, consensus: str, resamples: int, seed: int):
+def our_columns(row: dict, scores, nodules, *, consensus: str, resamples: int, seed: int) -> dict:
     """Return our run's columns beside one published row.
 
     Parameters
     ----------
     row : dict
         As published, with `nearest`.
-    scores : DataFrame
-        Of all experiments.
+    scores, nodules : DataFrame
+        Scores and nodule scores of all experiments.
     consensus : str
     resamples, seed : int
     """
@@ -84,19 +86,45 @@ def our_columns(row: dict, scores: pd.DataFrame, *, consensus: str, resamples: i
         return {"no_value_reason": reason}
     if data_kind == "phantom":
         return {"our_experiment": names[0], "data_kind": data_kind, "no_value_reason": PHANTOM}
-    own, measure = scores[scores["experiment"] == names[0]], METRICS[row["metric"]]
-    rows = central(own)
-    rows = rows[(rows["subject"] == "model") & (rows["reference"] == "consensus")]
-    rows = rows[~rows["is_truncated"].astype(bool)]
-    nodules = average_seeds(run_means(rows, measure))
-    found = bootstrap_mean(nodules["value"], nodules["patient_id"], resamples=resamples, seed=seed)
-    definition, value = nearest_definition(row, readers_agreement(own, measure, consensus))
+    own, own_nodules = (frame[frame["experiment"] == names[0]] for frame in (scores, nodules))
+    if row["metric"] == GED:
+        values, reference = energy_values(own_nodules, "ged_squared"), "readers"
+        definition = "diversity"
+        value = float(energy_values(own_nodules, "readers_diversity")["value"].mean())
+    else:
+        values, reference = overlap_values(own, METRICS[row["metric"]]), "consensus"
+        agreement = readers_agreement(own, METRICS[row["metric"]], consensus)
+        definition, value = nearest_definition(row, agreement)
+    found = bootstrap_mean(values["value"], values["patient_id"], resamples=resamples, seed=seed)
     return {
-        "our_experiment": names[0], "our_reference": "consensus", "data_kind": data_kind,
+        "our_experiment": names[0], "our_reference": reference, "data_kind": data_kind,
         "our_value": found["value"], "our_low": found["low"], "our_high": found["high"],
         "our_num_nodules": found["num_nodules"], "our_num_patients": found["num_patients"],
         "our_reader_definition": definition, "our_reader_value": value,
     }  # fmt: skip
+
+
+def overlap_values(scores, measure: str) -> pd.DataFrame:
+    """Return the model's value of each whole nodule against the consensus."""
+    rows = central(scores)
+    rows = rows[(rows["subject"] == "model") & (rows["reference"] == "consensus")]
+    return average_seeds(run_means(rows[~rows["is_truncated"].astype(bool)], measure))
+
+
+def energy_values(nodules, measure: str) -> pd.DataFrame:
+    """Return each whole nodule's value of a measure that belongs to all its readers."""
+    return average_seeds(run_means(nodules[~nodules["is_truncated"].astype(bool)], measure))
+
+
+def energy_protocol(nodules, protocol: dict) -> dict:
+    """Return our protocol of a distance between distributions, for one experiment's nodules."""
+    counts = " or ".join(map(str, sorted(nodules["num_samples"].unique())))
+    return {
+        **protocol,
+        "consensus": "none, the distance to each reader",
+        "input": "3D cubes around the nodule's centre, given; 1 mm grid, covered region",
+        "estimator": f"{counts} samples a nodule, all ordered pairs (V-statistic), 1 - IoU in 3D",
+    }
 
 
 def nearest_definition(row: dict, ours: dict) -> tuple:
@@ -118,16 +146,19 @@ def spell_differences(paper: dict, ours: dict, protocol: dict) -> str:
     ours : dict
         Of `our_columns`; without an experiment, nothing of ours is named.
     protocol : dict
-        Ours by aspect: nodules, readers, consensus, split, input.
+        Ours by aspect: nodules, readers, consensus, split, input, and what else belongs to it.
     """
     if not ours.get("our_experiment"):
-        left = [aspect for aspect in protocol if paper[aspect] == UNKNOWN]
+        left = [aspect for aspect in protocol if paper.get(aspect, UNKNOWN) == UNKNOWN]
         return f"the paper's {', '.join(left)} unknown" if left else "no run of ours to differ from"
     parts = [f"network: the paper's own; ours {ours['our_experiment']}"]
-    parts += [f"{aspect}: {paper[aspect]}; ours {words}" for aspect, words in protocol.items()]
+    for aspect, words in protocol.items():
+        parts.append(f"{aspect}: {paper.get(aspect, UNKNOWN)}; ours {words}")
     if ours.get("our_reader_definition"):
-        words = DEFINITIONS[ours["our_reader_definition"]]
-        parts.append(f"readers' figure is nearest to ours of {words}")
+        definition = ours["our_reader_definition"]
+        is_own = definition == "diversity"  # no paper's figure that it could be nearest to
+        lead = "our readers' figure is" if is_own else "readers' figure is nearest to ours of"
+        parts.append(f"{lead} {DEFINITIONS[definition]}")
     if ours.get("data_kind") == "cut_out":
         parts.append("our volumes are cut out around the readers' marks: optimistic")
     return ". ".join(parts)

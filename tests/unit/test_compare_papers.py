@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from compare_papers import main
-from score_factory import make_scores
+from score_factory import make_nodules, make_scores
 
 from quorum.errors import InputError
 from quorum.published import nearest_definition, spell_differences
@@ -17,17 +17,20 @@ from quorum.tables import read_table, write_table
 PUBLISHED = sorted((Path(__file__).resolve().parents[2] / "config" / "published").glob("*.yaml"))
 
 
-def compare(folder, frames, published=PUBLISHED):
-    """Run the script on scores and return the table."""
+def compare(folder, frames, published=PUBLISHED, **measured):
+    """Run the script on scores, and nodule scores with what was measured; return the table."""
     paths = [str(folder / f"scores{k}.csv") for k in range(len(frames))]
-    for path, frame in zip(paths, frames, strict=True):
+    beside = [path.replace("scores", "nodules") for path in paths]
+    for path, nodules, frame in zip(paths, beside, frames, strict=True):
         write_table(frame, path, "scores", {})
+        write_table(make_nodules(frame).assign(**measured), nodules, "nodule_scores", {})
     parts = ["fold0", "fold1", "test"]
     splits = pd.DataFrame({"patient_id": list("abc"), "part": parts, "num_nodules": 1})
     splits.to_csv(folder / "splits.csv", index=False)
     out = folder / "papers.csv"
     main([
         *("--published", *map(str, published), "--scores", *paths, "--consensus", "majority"),
+        *("--nodule-scores", *beside),
         *("--splits", str(folder / "splits.csv"), "--resamples", "200", "--seed", "0"),
         *("--out-papers", str(out)),
     ])  # fmt: skip
@@ -54,7 +57,33 @@ def test_each_published_number_is_there_with_ours_in_its_metric(tmp_path):
     assert (row["our_reader_definition"], row["our_reader_value"]) == ("others", 0.755)
     rest = table[table["topic"] != "segmentation"]
     assert rest["our_value"].isna().all()
-    assert rest["no_value_reason"].str.contains("no run of this task").all()
+    tasks = rest[rest["topic"] != "distribution"]
+    assert tasks["no_value_reason"].str.contains("no run of this task").all()
+    drawn = rest[rest["topic"] == "distribution"]
+    assert len(drawn) == 10
+    assert drawn["no_value_reason"].str.contains("reproduce_papers").all()
+    # No paper says how many nodules, readers, or which split.
+    assert (drawn[["nodules", "readers", "split", "source"]] == "unknown").all(axis=None)
+
+
+def test_energy_distances_stand_beside_ours_of_the_same_estimator_and_our_readers(tmp_path):
+    frames = [make_scores(name) for name in ("unet3d", "prob_unet")]
+    frames[1].loc[frames[1]["nodule_id"] == "nodule00", "is_truncated"] = True
+    table = compare(tmp_path, frames, ged_squared=0.31, num_samples=16, sample_source="samples")
+    row = table.set_index("method").loc["Probabilistic U-Net"]
+    assert (row["metric"], row["value"], row["our_value"]) == ("GED²", 0.324, 0.31)
+    assert (row["our_experiment"], row["our_reference"]) == ("prob_unet", "readers")
+    assert row["our_num_nodules"] == 3
+    assert row["our_reader_definition"] == "diversity"
+    assert row["our_reader_value"] == pytest.approx(0.35)
+    for words in (
+        "estimator: unknown; ours 16 samples a nodule, all ordered pairs (V-statistic)",
+        "input: 2D crops; ours 3D cubes around the nodule's centre, given",
+        "our readers' figure is 1 - IoU of distinct pairs of readers",
+    ):
+        assert words in row["differences"]
+    dice = table[(table["topic"] == "segmentation") & table["our_value"].notna()]
+    assert set(dice["our_experiment"]) == {"unet3d"}
 
 
 def test_unknown_stays_unknown_and_differences_are_spelled_out(tmp_path):
@@ -93,7 +122,7 @@ def test_a_phantoms_number_and_a_missing_experiment_stand_beside_no_paper(tmp_pa
 
 def test_experiments_that_papers_name_exist():
     names = nearest_experiments(PUBLISHED)
-    assert names[0] == "unet3d"
+    assert {"unet3d", "prob_unet"} <= set(names)
     assert len(set(names)) == len(names)
     assert set(names) <= {path.stem for path in EXPERIMENTS.glob("*.yaml")}
 

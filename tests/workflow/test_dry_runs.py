@@ -39,6 +39,19 @@ def test_the_whole_collection_plans_one_job_a_shard(project, tmp_path):
     assert re.search(r"^train_model +45$", result.stdout, re.M), "3 experiments, 5 folds, 3 seeds"
 
 
+def test_reproducing_papers_ends_in_a_report_with_their_table(project):
+    jobs = planned_jobs(snakemake(project, "-n", "reproduce_papers"))
+    assert "compare_papers:reproduced" in jobs
+    assert "compare_papers:papers" not in jobs
+    assert "write_report" in {job.split(":")[0] for job in jobs}
+    assert any(job.startswith("train_model:prob_unet") for job in jobs)
+    made = project / "results" / "compare_papers"
+    made.mkdir(parents=True)
+    (made / "reproduced.csv").touch()
+    (made / "reproduced.csv-metadata.json").touch()
+    assert "compare_papers:papers" not in planned_jobs(snakemake(project, "-n"))
+
+
 def test_every_rule_is_listed_with_its_docstring(project):
     result = snakemake(project, "--list-rules")
     assert result.returncode == 0, result.stdout

@@ -43,8 +43,13 @@ except InputError as error:
 # A resource of the downloads, no parameter: the same files from another server are the same files.
 ENDPOINT = config["source"]["endpoint"] or "public"
 DISK_BUDGET_GB = str(config["source"]["disk_budget_gb"] or "none")
-# What nnU-Net is called in every table, by its schedule.
-NNUNETS = {"small": "nnunet_small", "own": "nnunet"}
+# What nnU-Net is called in every table, by its inputs and its schedule.
+NNUNETS = {
+    ("cubes", "small"): "nnunet_small",
+    ("cubes", "own"): "nnunet",
+    ("native", "small"): "nnunet_native_small",
+    ("native", "own"): "nnunet_native",
+}
 SHARDS = [f"shard{number:02d}" for number in range(config["plan_shards"]["num_shards"])]
 
 # A place on the disk for one shard's images, held by the job that fetches them and then by those
@@ -191,8 +196,8 @@ def all_runs(pattern):
 
 def scored_runs(pattern):
     """One path an experiment, fold and seed, and one a fold of nnU-Net where it was asked for."""
-    schedules = config["train_nnunet"]["schedules"]
-    names = [NNUNETS[schedule] for schedule in schedules]
+    block = config["train_nnunet"]
+    names = [NNUNETS[kind, own] for kind in block["inputs"] for own in block["schedules"]]
     return all_runs(pattern) + expand(pattern, experiment=names, fold=config["run_folds"], seed=[0])
 
 
@@ -204,7 +209,28 @@ def predictions_of(wildcards):
 
 def nnunet_epochs(wildcards):
     """The epochs of nnU-Net's small budget; 0 for its own schedule."""
-    return config["train_nnunet"]["epochs"] if wildcards.nnunet == NNUNETS["small"] else 0
+    return config["train_nnunet"]["epochs"] if wildcards.nnunet.endswith("_small") else 0
+
+
+def nnunet_inputs(wildcards):
+    """What nnU-Net learns from: cubes or native."""
+    return "native" if "_native" in wildcards.nnunet else "cubes"
+
+
+def where_native(paths):
+    """What nnU-Net reads for native inputs alone."""
+
+    def needed(wildcards):
+        return paths if nnunet_inputs(wildcards) == "native" else []
+
+    return needed
+
+
+def image_folders():
+    """The folders of all shards' images, where rules of ours made them."""
+    if SOURCE["kind"] == "local":
+        return []
+    return all_shards(f"<results>/{SOURCE['rule']}/{{shard}}")
 
 
 def runs_of(pattern, experiment):
@@ -251,21 +277,31 @@ def test_scores():
 
 def published_files():
     """The published numbers, a file a topic."""
-    topics = ("segmentation", "malignancy", "detection", "counts")
+    topics = ("segmentation", "distribution", "malignancy", "detection", "counts")
     return [f"config/published/{topic}.yaml" for topic in topics]
 
 
-def paper_runs(wildcards):
+def paper_runs(pattern):
     """The runs beside papers: the config's own, or for `reproduced` those that papers name."""
-    experiments = config["experiments"]
-    if wildcards.papers == "reproduced":
-        experiments = nearest_experiments(published_files())
-    return expand(
-        "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv",
-        experiment=experiments,
-        fold=config["run_folds"],
-        seed=config["seeds"],
-    )
+
+    def paths(wildcards):
+        experiments = config["experiments"]
+        if wildcards.papers == "reproduced":
+            experiments = nearest_experiments(published_files())
+        return expand(
+            pattern, experiment=experiments, fold=config["run_folds"], seed=config["seeds"]
+        )
+
+    return paths
+
+
+def papers_table(wildcards):
+    """The numbers beside papers: of all that papers name where that was asked for or is there."""
+    reproduced = "<results>/compare_papers/reproduced.csv"
+    is_wanted = "reproduce_papers" in workflow.dag_settings.targets
+    if is_wanted or Path(whole_path(reproduced)).is_file():
+        return reproduced
+    return "<results>/compare_papers/papers.csv"
 
 
 def settings_json(wildcards):

@@ -179,7 +179,10 @@ rule compare_papers:
     """Each published number beside our run of the nearest protocol, differences spelled out."""
     input:
         published=local(published_files()),
-        scores=paper_runs,
+        scores=paper_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
+        nodule_scores=paper_runs(
+            "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.nodules.csv"
+        ),
         splits=rules.split_patients.output.splits,
     output:
         papers="<results>/compare_papers/{papers}.csv",
@@ -205,6 +208,7 @@ rule compare_papers:
         "python scripts/compare_papers.py"
         " --published {input.published}"
         " --scores {input.scores}"
+        " --nodule-scores {input.nodule_scores}"
         " --splits {input.splits}"
         " --consensus {params.consensus}"
         " --resamples {params.resamples}"

@@ -38,7 +38,6 @@ rule write_report:
             rules.compare_with_readers.output.by_group,
             rules.compare_with_readers.output.nodules,
             rules.compare_with_readers.output.looks,
-            "<results>/compare_papers/papers.csv",
             "<results>/list_runs/runs.csv",
             "<results>/describe_splits/table1.csv",
             "<results>/describe_splits/performance.csv",
@@ -46,6 +45,7 @@ rule write_report:
         nodule_scores=all_runs(
             "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.nodules.csv"
         ),
+        papers=papers_table,
         made=tables_made(),
         explanations=network_runs(
             "<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.h5"
@@ -58,12 +58,7 @@ rule write_report:
             "<results>/write_summary/summary.pdf",
         ],
         datasets=local("config/datasets.yaml"),
-        published=local(
-            expand(
-                "config/published/{topic}.yaml",
-                topic=["segmentation", "malignancy", "detection", "counts"],
-            )
-        ),
+        published=local(published_files()),
     output:
         page="<results>/write_report/index.html",
         others=expand("<results>/write_report/{page}.html", page=OTHER_PAGES),
@@ -114,7 +109,7 @@ rule write_report:
         " --scores {input.scores}"
         " --summary {input.summary}"
         " --offsets {input.offsets}"
-        " --tables {input.tables} {input.evaluation} {input.nodule_scores} {input.made} {input.sanity}"
+        " --tables {input.tables} {input.evaluation} {input.nodule_scores} {input.papers} {input.made} {input.sanity}"
         " --explanations {input.explanations}"
         " --viewer {params.viewer}"
         " --max-viewer-nodules {params.max_viewer_nodules}"

@@ -8,7 +8,7 @@ from quorum.report.svg import number
 from quorum.report.tabular import Column, Section, Table, frame_table, records, schema_columns
 
 READ = {"primary": "in the paper or its repository", "second_hand": "quoted by others"}
-OUR_TOPICS = ("segmentation", "readers")
+OUR_TOPICS = ("segmentation", "distribution")
 SPELLED = {
     "majority": "majority, at least half of the readers",
     "staple": "STAPLE, probability at least 0.5",
@@ -116,8 +116,10 @@ def papers_section(inputs) -> Section:
         tables["papers"] = frame_table("papers", "Published figures and ours", beside, BESIDE)
         values["num_beside"] = sum(row["our_value"] is not None for row in beside)
         values["reasons"] = sorted({r["no_value_reason"] for r in beside if r["no_value_reason"]})
-        if values["num_beside"]:
-            figures["papers"] = papers_figure(beside)
+        for topic in OUR_TOPICS:
+            rows = [r for r in beside if r["our_value"] is not None and r["topic"] == topic]
+            if rows:
+                figures[topic] = papers_figure(rows, topic)
     return Section("papers", "Published numbers", values, tables, figures)
 
 
@@ -125,7 +127,7 @@ def beside_rows(frame) -> list:
     """Return the rows of papers.csv with words for codes: with ours first, then by our task."""
     rows = records(frame)
     topics = sorted({row["topic"] for row in rows})
-    place = [*(t for t in topics if t in OUR_TOPICS), *topics].index
+    place = [*OUR_TOPICS, *topics].index
     for row in rows:
         row["read"] = READ.get(row["read"], row["read"])
         row["spread_interval"] = spread_words(row["spread"])
@@ -134,10 +136,10 @@ def beside_rows(frame) -> list:
     return sorted(rows, key=lambda row: (row["our_value"] is None, place(row["topic"])))
 
 
-def papers_figure(rows: list):
+def papers_figure(rows: list, topic: str):
     """Return each paper's number as a dot above ours with its interval."""
     marks, nan = [], float("nan")
-    for row in [row for row in rows if row["our_value"] is not None]:
+    for row in rows:
         name = f"{row['method']}, {row['metric']}"
         if row["value"] is not None:
             marks.append({"label": name, "value": row["value"], "low": nan, "high": nan, "tone": 1})
@@ -147,4 +149,7 @@ def papers_figure(rows: list):
             "label": label, "value": row["our_value"], "low": low, "high": high, "tone": 0,
         })  # fmt: skip
     title = "Published, and our run of the nearest protocol"
-    return charts.intervals("papers", title, marks, x_label="value, ours with 95 % interval")
+    what = "GED², lower is better" if topic == "distribution" else "value"
+    return charts.intervals(
+        f"papers-{topic}", title, marks, x_label=f"{what}; ours with 95 % interval"
+    )
