@@ -32,8 +32,6 @@ from quorum.predictions import open_predictions
 from quorum.shards import open_shards, readable
 from quorum.tables import column_names, write_table
 
-SHARES = (0.25, 0.5, 0.75, 1.0)
-
 
 def read_answers(path, model: dict, names) -> tuple:
     """Return the chosen answers of a run, and how many nodules had none.
@@ -86,34 +84,6 @@ def crop_inputs(cubes, index: int, start, settings: dict):
     return cut_batch(store, plain_draw([0], start), tuple(settings["crop_vox"]), settings)[0]
 
 
-def explain_nodule(network, fresh, inputs, *, mask, args) -> tuple:
-    """Return one nodule's maps by method, those of drawn weights, and the rows of the check."""
-    from quorum.explaining import explain_crop, occlusion_box, randomised, similarity
-
-    options = {"patch_vox": args.patch_vox}
-    trained = explain_crop(network, inputs, mask, methods=args.methods, **options)
-    drawn, rows = {}, []
-    for share in SHARES:
-        methods = [name for name in trained if name != "occlusion" or share == 1]
-        other = randomised(network, fresh, share)
-        drawn = explain_crop(other, inputs, mask, methods=methods, **options)
-        for name, values in drawn.items():
-            # Outside of its box occlusion says nothing.
-            part = occlusion_box(mask, args.patch_vox) if name == "occlusion" else ...
-            alike = similarity(trained[name][part], values[part])
-            rows.append({"method": name, "randomised_share": share, **alike})
-    return trained, drawn, rows
-
-
-def put_on_cube(whole, maps: list, start):
-    """Put maps of a crop, each scaled to 1, into zeros on the cube's grid (methods, z, y, x)."""
-    from quorum.explaining import scaled
-
-    for row, values in enumerate(maps):
-        window = tuple(slice(a, a + n) for a, n in zip(start, values.shape, strict=True))
-        whole[(row, *window)] = scaled(values)
-
-
 def parse_args(argv):
     """Return the parsed flags."""
     parser = make_parser(__doc__)
@@ -150,27 +120,22 @@ def read_run(args) -> tuple:
 
 def explain_all(model: dict, cubes, answers: dict, args) -> tuple:
     """Return the methods that the head allows, maps on the cubes' grid, and the check's rows."""
+    from quorum.explaining import explain_crops
     from quorum.predicting import fitted_network
     from quorum.training import make_network
 
-    network = fitted_network(model)
     fresh = make_network(model["settings"], model["seed"] + args.seed + 1).eval()
     place = {str(name): index for index, name in enumerate(cubes.nodule_id)}
-    maps, rows = [], []
-    for name, (start, mask) in progress(answers.items(), "nodules"):
-        inputs = crop_inputs(cubes, place[name], start, model["settings"])
-        trained, drawn, new = explain_nodule(network, fresh, inputs, mask=mask, args=args)
-        maps.append((start, {"map": trained, "random": drawn}))
-        rows += [{"nodule_id": name, **row} for row in new]
-    methods = [one for one in args.methods if not maps or one in maps[0][1]["map"]]
-    for lacking in sorted(set(args.methods) - set(methods)):
+    crops = (
+        (name, start, crop_inputs(cubes, place[name], start, model["settings"]), mask)
+        for name, (start, mask) in progress(answers.items(), "nodules")
+    )
+    options = {"patch_vox": args.patch_vox, "cube_vox": cubes.shape_vox}
+    networks = (fitted_network(model), fresh)
+    found = explain_crops(networks, crops, methods=args.methods, **options)
+    for lacking in sorted(set(args.methods) - set(found[0])):
         LOG.info("no %s: the head of %s does not allow it", WORDS[lacking], model["experiment"])
-    found = {}
-    for key in ("map", "random"):
-        found[key] = np.zeros((len(maps), len(methods), *cubes.shape_vox), np.float32)
-        for row, (start, kinds) in enumerate(maps):
-            put_on_cube(found[key][row], [kinds[key][name] for name in methods], start)
-    return methods, found, rows
+    return found
 
 
 def main(argv=None):

@@ -1,7 +1,8 @@
-"""Where a segmentation network looks: activation maps of one crop, and of randomised weights.
+"""Where a network looks: activation maps of one crop, and of randomised weights.
 
 The question is the same for every method and weights: which places raise the logit, on average over
-the nodule that the trained network drew?
+the nodule that the trained network drew? (A classifier's logit is its map's mean over the crop: see
+quorum.classifying.)
 
 grad_cam   Grad-CAM at the network's coarsest convolution (MONAI)
 cam        the class activation map where the head is one convolution of 1 x 1 x 1: its weights over
@@ -20,6 +21,7 @@ from scipy import stats
 
 METHODS = ("grad_cam", "cam", "occlusion")
 OCCLUSION_BATCH = 8
+RANDOMISED_SHARES = (0.25, 0.5, 0.75, 1.0)
 SSIM_VOX = 7  # Wang 2004 (10.1109/TIP.2003.819861) has 8 or 11 in two dimensions
 
 
@@ -210,3 +212,68 @@ def scaled(values) -> np.ndarray:
     """Return a map divided by its largest value; of zeros alone it stays so. float32."""
     values = np.asarray(values, np.float32)
     return values / values.max() if values.max() > 0 else values
+
+
+def explain_nodule(networks, inputs, mask, *, methods, patch_vox) -> tuple:
+    """Return one nodule's maps by method, those of drawn weights, and the rows of the check.
+
+    Parameters
+    ----------
+    networks : (torch.nn.Module, torch.nn.Module)
+        The trained one and a freshly drawn one of the same plan.
+    inputs, mask, methods, patch_vox
+        Of `explain_crop`.
+    """
+    trained = explain_crop(networks[0], inputs, mask, methods=methods, patch_vox=patch_vox)
+    drawn, rows = {}, []
+    for share in RANDOMISED_SHARES:
+        some = [name for name in trained if name != "occlusion" or share == 1]
+        other = randomised(*networks, share)
+        drawn = explain_crop(other, inputs, mask, methods=some, patch_vox=patch_vox)
+        for name, values in drawn.items():
+            # Outside of its box occlusion says nothing.
+            part = occlusion_box(mask, patch_vox) if name == "occlusion" else ...
+            alike = similarity(trained[name][part], values[part])
+            rows.append({"method": name, "randomised_share": share, **alike})
+    return trained, drawn, rows
+
+
+def explain_crops(networks, crops, *, methods, patch_vox, cube_vox) -> tuple:
+    """Return the maps of some nodules on their cubes' grid, and the rows of the check.
+
+    Parameters
+    ----------
+    networks : (torch.nn.Module, torch.nn.Module)
+        Of `explain_nodule`.
+    crops : iterable
+        Of nodule_id, first voxel of the crop (z, y, x), inputs, mask.
+    methods, patch_vox
+        Of `explain_crop`.
+    cube_vox : tuple of int
+        The cubes' size, (z, y, x).
+
+    Returns
+    -------
+    methods : list of str
+        Those that the head allows.
+    found : dict
+        `map` and `random`: float32 (n, methods, z, y, x), each map scaled to 1, 0 outside the crop.
+    rows : list of dict
+        nodule_id, method, randomised_share, spearman, ssim.
+    """
+    maps, rows = [], []
+    for name, start, inputs, mask in crops:
+        options = {"methods": methods, "patch_vox": patch_vox}
+        trained, drawn, new = explain_nodule(networks, inputs, mask, **options)
+        maps.append((start, {"map": trained, "random": drawn}))
+        rows += [{"nodule_id": name, **row} for row in new]
+    allowed = [one for one in methods if not maps or one in maps[0][1]["map"]]
+    found = {}
+    for key in ("map", "random"):
+        found[key] = np.zeros((len(maps), len(allowed), *cube_vox), np.float32)
+        for row, (start, kinds) in enumerate(maps):
+            for column, method in enumerate(allowed):
+                values = kinds[key][method]
+                window = [slice(a, a + n) for a, n in zip(start, values.shape, strict=True)]
+                found[key][(row, column, *window)] = scaled(values)
+    return allowed, found, rows
