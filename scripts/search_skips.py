@@ -12,12 +12,13 @@ Method
     in the next iteration each encoder level those of any decoder level. First its weights and a
     relaxed choice (Gumbel softmax) are learned together, and each node keeps its two best. Then
     the weights are trained on under random subsets, and an evolution scores subsets by their Dice
-    on the validation fold with the shared weights; of those within 0.002 of the best, the one of
-    fewest skips is chosen. The scored fold and the test part are never opened.
+    on nodules of the validation fold with the shared weights; of those within 0.002 of the best,
+    the one of fewest skips is chosen. The scored fold and the test part are never opened.
 Source
     Wang 2021, BiX-NAS (arXiv 2106.14033), at the scale of a CPU.
 """
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -31,7 +32,14 @@ from quorum.skip_search import search
 from quorum.stores import load_store
 from quorum.tables import read_table, write_table
 
-HEAD = "# BiX-Net: a recurrent U-Net whose skips in both directions were searched (Wang 2021).\n"
+HEAD = """\
+# BiX-Net with skips that a search chose on {data} (Wang 2021, BiX-NAS).
+# Searched by search_skips: {train} nodules trained on, {validation} validated on (fold {fold} of
+# {num_folds} never opened), {steps} steps of {batch} crops a phase, a population of {population},
+# {generations} generations, seed {seed}; validation Dice {dice:.3f} with the shared weights.
+"""
+SCORED = 2  # marks the draw of validation nodules; the search's own is 1
+DATA = {"scan": "real scans", "cut_out": "real nodules", "phantom": "phantom nodules"}
 
 
 def parse_args(argv):
@@ -46,6 +54,7 @@ def parse_args(argv):
     parser.add_argument("--steps", required=True, type=int, help="training steps of each phase")
     parser.add_argument("--population", required=True, type=int, help="architectures a generation")
     parser.add_argument("--generations", required=True, type=int, help="generations of evolution")
+    parser.add_argument("--num-scored", required=True, type=int, help="validation nodules drawn")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--out-architecture", required=True, help="YAML to write")
     parser.add_argument("--out-tried", required=True, help="CSV to write")
@@ -67,6 +76,24 @@ def tried_table(tried: list, data_kind: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def drawn(nodules: list, count: int, *, seed: int) -> list:
+    """Return at most so many of the nodules, drawn without replacement."""
+    chance = np.random.default_rng([seed, SCORED])
+    return sorted(chance.choice(nodules, min(count, len(nodules)), replace=False).tolist())
+
+
+def head_of(args, settings: dict, stores: tuple, *, data_kind: str, dice: float) -> str:
+    """Return the comment of the experiment: what was searched on, and for how long."""
+    return HEAD.format(
+        data=DATA[data_kind],
+        train=len(stores[0]),
+        validation=len(stores[1]),
+        batch=settings["batch_size"],
+        dice=dice,
+        **vars(args),
+    )
+
+
 def main(argv=None):
     """Parse, search, write."""
     args = parse_args(argv)
@@ -85,18 +112,18 @@ def main(argv=None):
     train = load_store(
         cubes, nodules_of(cubes, splits, parts["train"]), has_staple=settings["target"] == "staple"
     )
-    validation = load_store(
-        cubes, nodules_of(cubes, splits, parts["validate"]), consensus=plan["consensus"]
-    )
+    scored = drawn(nodules_of(cubes, splits, parts["validate"]), args.num_scored, seed=args.seed)
+    validation = load_store(cubes, scored, consensus=plan["consensus"])
     evolution = {"population": args.population, "generations": args.generations}
     chosen, tried = search(
         settings, (train, validation), steps=args.steps, seed=args.seed, evolution=evolution
     )
     network = {"name": "bixnas", "channels": settings["network"]["channels"], **chosen}
-    data = f"# Searched on {len(train)} nodules ({cubes.data_kind}), {args.steps} steps a phase.\n"
+    dice = next(dice for _, dice, skips in tried if skips == chosen)
+    head = head_of(args, settings, (train, validation), data_kind=cubes.data_kind, dice=dice)
     with write_whole(args.out_architecture) as temporary:
         text = yaml.safe_dump({"network": network}, sort_keys=False, default_flow_style=None)
-        temporary.write_text(HEAD + data + text, encoding="utf-8")
+        temporary.write_text(head + text, encoding="utf-8")
     table = tried_table(tried, cubes.data_kind)
     write_table(table, args.out_tried, "tried_skips", provenance(__file__, args))
     LOG.info("chosen: %s", chosen)

@@ -15,6 +15,7 @@ from quorum.evaluation import mean_dice
 from quorum.losses import total_loss
 from quorum.networks import build_network
 from quorum.networks.bixnas import all_skips
+from quorum.speed import choose_speed
 from quorum.targets import make_target
 
 KINDS = ("decoder_skips", "encoder_skips")
@@ -51,7 +52,8 @@ def supernet(settings: dict, seed: int):
     own = settings["network"]
     skips = all_skips(len(own["channels"]), len(own["decoder_skips"]))
     torch.manual_seed(seed)
-    return build_network({**own, **skips}, 1, 1), skips
+    layout = choose_speed(settings["speed"], "cpu").layout()
+    return build_network({**own, **skips}, 1, 1).to(memory_format=layout), skips
 
 
 def set_gates(network, nodes: dict):
@@ -65,7 +67,7 @@ def set_gates(network, nodes: dict):
 
 def train_steps(network, store, settings: dict, *, steps, seed: int, choose):
     """Train the supernet for `steps` (a range); `choose()` sets the gates before each."""
-    optimizer = network.optimizer
+    optimizer, speed = network.optimizer, choose_speed(settings["speed"], "cpu")
     crop_vox = tuple(settings["training_crop_vox"] or settings["crop_vox"])
     for step in progress(steps, "steps"):
         choose()
@@ -74,7 +76,9 @@ def train_steps(network, store, settings: dict, *, steps, seed: int, choose):
         count = store.num_readers[draw.cube]
         target, has_reader = make_target(settings["target"], readers, staple, count, draw.reader)
         counted = counts[:, None].float() * has_reader
-        loss = total_loss(settings["losses"], network.train()(inputs), target, counted)
+        with speed.mixed():
+            logits = network.train()(inputs.contiguous(memory_format=speed.layout()))
+        loss = total_loss(settings["losses"], logits.float(), target, counted)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -122,7 +126,8 @@ def count_skips(nodes: dict) -> int:
 def evaluate(network, nodes: dict, store, settings: dict) -> float:
     """Return the mean Dice on the validation fold of one architecture, with shared weights."""
     set_gates(network, nodes)
-    return mean_dice(network.eval(), store, settings, HALF)
+    speed = choose_speed(settings["speed"], "cpu")
+    return mean_dice(speed.predictor(network.eval()), store, settings, HALF)
 
 
 def pick(rows: list) -> dict:

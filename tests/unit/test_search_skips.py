@@ -5,7 +5,7 @@ import pytest
 import torch
 import yaml
 from model_factory import make_cohort, tiny_settings
-from search_skips import main
+from search_skips import drawn, main
 
 from quorum.errors import InputError
 from quorum.networks import build_network, complete_network
@@ -102,10 +102,13 @@ def test_the_search_writes_an_experiment_that_can_be_planned(tmp_path):
     out, tried = tmp_path / "out.yaml", tmp_path / "tried.csv"
     flags = ["--plan", str(plan), "--splits", str(cohort.splits), "--shards", *cohort.shards]
     flags += ["--fold", "0", "--num-folds", "5", "--seed", "0", "--steps", "2"]
-    flags += ["--population", "3", "--generations", "2"]
+    flags += ["--population", "3", "--generations", "2", "--num-scored", "2"]
     main([*flags, "--out-architecture", str(out), "--out-tried", str(tried)])
-    assert out.read_text().startswith("# ")
-    assert "phantom" in out.read_text().splitlines()[1]
+    head = [line for line in out.read_text().splitlines() if line.startswith("# ")]
+    assert "on phantom nodules" in head[0]
+    assert "2 validated on (fold 0 of" in head[1]
+    assert "2 steps of 2 crops a phase, a population of 3" in head[2]
+    assert "2 generations, seed 0" in head[3]
     network = yaml.safe_load(out.read_text())["network"]
     settings = {**tiny_settings(), "network": network}
     assert make_plan("found", settings, "majority")["settings"]["network"] == network
@@ -116,6 +119,13 @@ def test_the_search_writes_an_experiment_that_can_be_planned(tmp_path):
     flags[1] = str(other)
     with pytest.raises(InputError, match="plan of the experiment bixnas"):
         main([*flags, "--out-architecture", str(out), "--out-tried", str(tried)])
+
+
+def test_nodules_that_score_are_drawn_once_and_never_more_than_there_are():
+    assert drawn([5, 6, 7], 9, seed=0) == [5, 6, 7]
+    some = drawn(list(range(50)), 8, seed=0)
+    assert len(set(some)) == 8
+    assert some == drawn(list(range(50)), 8, seed=0) != drawn(list(range(50)), 8, seed=1)
 
 
 def test_skips_of_another_size_are_refused():

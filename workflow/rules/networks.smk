@@ -56,6 +56,7 @@ rule search_skips:
         steps=config["search_skips"]["num_steps"],
         population=config["search_skips"]["population"],
         generations=config["search_skips"]["generations"],
+        num_scored=config["search_skips"]["num_scored_nodules"],
     shell:
         "python scripts/search_skips.py"
         " --plan {input.plan}"
@@ -67,6 +68,7 @@ rule search_skips:
         " --steps {params.steps}"
         " --population {params.population}"
         " --generations {params.generations}"
+        " --num-scored {params.num_scored}"
         " --threads {threads}"
         " --out-architecture {output.architecture}"
         " --out-tried {output.tried}"
