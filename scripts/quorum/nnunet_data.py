@@ -1,4 +1,4 @@
-"""Cubes as a data set of nnU-Net, and nnU-Net's job run by the Python of its own environment."""
+"""Images as a data set of nnU-Net, and nnU-Net's job run by the Python of its own environment."""
 
 import json
 import os
@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from quorum.consensus import consensus_mask
+from quorum.command import progress
 from quorum.errors import InputError
 from quorum.files import write_whole
 
 DATASET, DATASET_NAME = 501, "Dataset501_Nodules"
 NODULE, IGNORED = 1, 2
 SUFFIX = ".nii.gz"
+LOOK_S = 60  # to start a Python
 JOB = Path(__file__).resolve().parent / "nnunet_job.py"
 
 
@@ -25,35 +26,33 @@ def label_map(mask, coverage) -> np.ndarray:
     return labels
 
 
-def write_image(array, path, spacing_mm: float):
-    """Write (z, y, x) as NIfTI with its spacing, whole."""
+def write_image(array, path, spacing_mm):
+    """Write (z, y, x) as NIfTI with its spacing (z, y, x), whole."""
     image = sitk.GetImageFromArray(array)
-    image.SetSpacing([spacing_mm] * 3)
+    image.SetSpacing([float(length) for length in spacing_mm[::-1]])
     temporary = Path(f"{path}.part{SUFFIX}")
     sitk.WriteImage(image, str(temporary))
     os.replace(temporary, path)
 
 
-def write_dataset(folder: Path, cubes, indices, consensus):
-    """Write the nodules' cubes and consensus as raw data of nnU-Net below `folder`.
+def write_dataset(folder: Path, inputs, indices):
+    """Write the nodules' images and consensus as raw data of nnU-Net below `folder`.
 
     Parameters
     ----------
     folder : Path
-    cubes : quorum.shards.CubeSet
+    inputs : quorum.nnunet_inputs.CubeInputs or NativeInputs
     indices : list of int
-    consensus : str or float
     """
     images, labels = (folder / "raw" / DATASET_NAME / name for name in ("imagesTr", "labelsTr"))
     for place in (images, labels):
         place.mkdir(parents=True, exist_ok=True)
-    for k in indices:
-        name = str(cubes.nodule_id[k])
-        staple = cubes.staple(k) if consensus == "staple" else None
-        mask = consensus_mask(cubes.readers(k), int(cubes.num_readers[k]), staple, consensus)
-        answer = label_map(mask, cubes.coverage(k))
-        write_image(cubes.image(k), images / f"{name}_0000{SUFFIX}", cubes.spacing_mm)
-        write_image(answer, labels / f"{name}{SUFFIX}", cubes.spacing_mm)
+    for k in progress(indices, "nodules for nnU-Net"):
+        name = str(inputs.cubes.nodule_id[k])
+        picture, mask, coverage = inputs.example(k)
+        spacing_mm = picture.geometry.spacing_mm
+        write_image(picture.hu, images / f"{name}_0000{SUFFIX}", spacing_mm)
+        write_image(label_map(mask, coverage), labels / f"{name}{SUFFIX}", spacing_mm)
     description = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "nodule": NODULE, "ignore": IGNORED},
@@ -64,8 +63,30 @@ def write_dataset(folder: Path, cubes, indices, consensus):
         temporary.write_text(json.dumps(description, indent=1))
 
 
-def run_job(folder: Path, python, crops, options: dict) -> tuple:
-    """Let nnU-Net plan, train and predict crops; return probabilities and its parameter count.
+def check_environment(python):
+    """Refuse to begin without nnU-Net's environment.
+
+    Raises
+    ------
+    InputError
+        When there is no such Python, or nnunetv2 is not installed for it.
+    """
+    mend = "run: make env-nnunet"
+    if not Path(python).is_file():
+        raise InputError(
+            f"nnU-Net's Python {python} doesn't exist", "an environment with nnunetv2", mend
+        )
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('nnunetv2') is None)"
+    try:
+        code = subprocess.run([python, "-c", look], timeout=LOOK_S).returncode
+    except (OSError, subprocess.TimeoutExpired) as error:
+        code = error
+    if code:
+        raise InputError(f"the Python {python} has no nnU-Net", "nnunetv2 beside it", mend)
+
+
+def run_job(folder: Path, python, pictures: list, options: dict) -> tuple:
+    """Let nnU-Net plan, train and predict; return probabilities and its parameter count.
 
     Parameters
     ----------
@@ -73,29 +94,31 @@ def run_job(folder: Path, python, crops, options: dict) -> tuple:
         Of `write_dataset`; nnU-Net's own files go there too.
     python : str
         Of nnU-Net's environment.
-    crops : int16 (n, z, y, x) [HU]
+    pictures : list of quorum.nnunet_inputs.Picture
     options : dict
         split (train and val, lists of nodule_id), epochs (0 for nnU-Net's own schedule),
         iterations_per_epoch, threads.
 
+    Returns
+    -------
+    probability : list of float16 (z, y, x)
+        One a picture, of its shape.
+    notes : dict
+        num_parameters, and the plan: spacing_mm, patch_vox, batch_size.
+
     Raises
     ------
     InputError
-        When there is no such environment, or nnU-Net fails.
+        When nnU-Net fails.
     """
-    if not Path(python).is_file():
-        raise InputError(
-            f"nnU-Net's Python {python} doesn't exist",
-            "an environment with nnunetv2",
-            "run: make env-nnunet",
-        )
     places = {name: folder / name for name in ("raw", "preprocessed", "results")}
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
     own = {"crops": str(folder / "crops.npz"), "answer": str(folder / "answer.npz")}
     job = {**options, **own, "dataset": DATASET, "results": str(places["results"])}
     job["preprocessed"] = str(places["preprocessed"] / DATASET_NAME)
-    np.savez(own["crops"], image=crops)
+    job["spacings_mm"] = [list(picture.geometry.spacing_mm) for picture in pictures]
+    np.savez(own["crops"], *[picture.hu for picture in pictures])
     Path(folder, "job.json").write_text(json.dumps(job))
     environment = {**os.environ, "nnUNet_n_proc_DA": "1", "nnUNet_compile": "false"}
     environment |= {f"nnUNet_{name}": str(place) for name, place in places.items()}
@@ -104,7 +127,8 @@ def run_job(folder: Path, python, crops, options: dict) -> tuple:
         raise InputError(
             f"nnU-Net ended with {code}",
             "a training that ends well",
-            "read its last lines above",
+            "read its last lines above; the next run goes on from its last epoch",
         )
     with np.load(own["answer"]) as answer:
-        return answer["probability"], int(answer["num_parameters"])
+        notes = json.loads(str(answer["notes"]))
+        return [answer[f"arr_{k}"] for k in range(len(pictures))], notes

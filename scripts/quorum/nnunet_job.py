@@ -70,8 +70,8 @@ def train(job: dict) -> Trainer:
     return trainer
 
 
-def predict(trainer: Trainer, images) -> np.ndarray:
-    """Return the probability of being nodule: images and answer float (n, z, y, x)."""
+def predict(trainer: Trainer, images, spacings_mm: list) -> list:
+    """Return the probability of being nodule of every image (z, y, x) [HU], each of its shape."""
     trainer.set_deep_supervision_enabled(False)
     predictor = nnUNetPredictor(
         use_mirroring=True,
@@ -88,14 +88,26 @@ def predict(trainer: Trainer, images) -> np.ndarray:
         type(trainer).__name__,
         trainer.inference_allowed_mirroring_axes,
     )
-    properties, found = {"spacing": [1.0, 1.0, 1.0]}, []
-    for number, image in enumerate(images, 1):
+    found = []
+    for number, spacing_mm in enumerate(spacings_mm):
+        image = images[f"arr_{number}"][None].astype(np.float32)
         answer = predictor.predict_single_npy_array(
-            image[None].astype(np.float32), dict(properties), None, None, True
+            image, {"spacing": spacing_mm}, None, None, True
         )
         found.append(answer[1][1].astype(np.float16))
-        print(f"crops: {number} of {len(images)} predicted", flush=True)
-    return np.stack(found)
+        print(f"crops: {number + 1} of {len(spacings_mm)} predicted", flush=True)
+    return found
+
+
+def plan_notes(trainer: Trainer) -> dict:
+    """Return what nnU-Net chose for these images."""
+    plan = trainer.configuration_manager
+    return {
+        "num_parameters": sum(p.numel() for p in trainer.network.parameters()),
+        "spacing_mm": [float(length) for length in plan.spacing],
+        "patch_vox": [int(length) for length in plan.patch_size],
+        "batch_size": int(plan.batch_size),
+    }
 
 
 def main(path):
@@ -104,9 +116,8 @@ def main(path):
     plan(job)
     torch.set_num_threads(job["threads"])
     trainer = train(job)
-    probability = predict(trainer, np.load(job["crops"])["image"])
-    count = sum(p.numel() for p in trainer.network.parameters())
-    np.savez(job["answer"], probability=probability, num_parameters=count)
+    probability = predict(trainer, np.load(job["crops"]), job["spacings_mm"])
+    np.savez(job["answer"], *probability, notes=json.dumps(plan_notes(trainer)))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ def check_together(config: dict):
     Raises
     ------
     InputError
-        For folds that don't exist, bounds that exclude everything, or a crop larger than the cube.
+        For folds that don't exist, bounds that exclude everything, a crop larger than the cube, or
+        native images that are gone when they are wanted.
     """
     num_folds = config["split_patients"]["num_folds"]
     folds = [fold for fold in config["run_folds"] if fold >= num_folds]
@@ -74,6 +75,7 @@ def check_together(config: dict):
             f"folds from 0 to {num_folds - 1}",
             "correct run_folds, or raise split_patients.num_folds",
         )
+    check_native(config)
     cohort = config["select_nodules"]
     for low, high in (
         ("min_annotations", "max_annotations"),
@@ -94,6 +96,18 @@ def check_together(config: dict):
                 "a crop that fits into the cube",
                 "lower train_model.crop_vox, or raise extract_cubes.shape_vox",
             )
+
+
+def check_native(config: dict):
+    """Raise an InputError when nnU-Net wants images that go as soon as their cubes are made."""
+    wants = config["train_nnunet"]["schedules"] and "native" in config["train_nnunet"]["inputs"]
+    source = config["source"]
+    if wants and source["kind"] != "local" and not source["keep_dicom"]:
+        raise InputError(
+            "train_nnunet.inputs names native, and the images go once their cubes are written",
+            "images that stay",
+            "set source.keep_dicom: true, or take inputs: [cubes]",
+        )
 
 
 def read_experiment(name: str) -> dict:

@@ -10,13 +10,14 @@ from quorum.settings import load_yaml
 def test_ten_networks_and_nnunet_are_planned_on_one_split(project, tmp_path):
     (tmp_path / "lidc-vois").mkdir()
     flags = ("-n", "--configfile", "config/networks.yaml", "--config")
-    small = "train_nnunet={schedules: [small]}"
+    small = "train_nnunet={schedules: [small], inputs: [cubes, native]}"
     result = snakemake(project, *flags, small, QUORUM_REAL_DATA=str(tmp_path))
     jobs = planned_jobs(result)
     names = load_yaml(ROOT / "config" / "networks.yaml")["experiments"]
     assert len([job for job in jobs if job.startswith("train_model:")]) == len(names)
-    assert len([job for job in jobs if job.startswith("score_predictions:")]) == len(names) + 1
-    assert len([job for job in jobs if job.startswith("train_nnunet:")]) == 1
+    assert len([job for job in jobs if job.startswith("score_predictions:")]) == len(names) + 2
+    found = [job for job in jobs if job.startswith("train_nnunet:")]
+    assert sorted(job.split(":")[1] for job in found) == ["nnunet_native_small", "nnunet_small"]
     assert "compare_networks" not in {job.split(":")[0] for job in jobs}
 
 

@@ -76,11 +76,15 @@ rule search_skips:
 
 
 rule train_nnunet:
-    """The field's baseline on the same cubes and folds; its small budget is called one."""
+    """The field's baseline on the same nodules and folds; its small budget is called one."""
     input:
         splits=rules.split_patients.output.splits,
         accepted=rules.accept_cubes.output.accepted,
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
+        nodules=where_native(rules.select_nodules.output.nodules),
+        slices=where_native(all_shards("<results>/check_series/{shard}.parquet")),
+        contours=where_native(rules.read_annotations.output.contours),
+        folders=where_native(image_folders()),
     output:
         predictions="<results>/train_nnunet/{nnunet}/fold{fold}_seed{seed}.h5",
         record="<results>/train_nnunet/{nnunet}/fold{fold}_seed{seed}.json",
@@ -89,7 +93,7 @@ rule train_nnunet:
     benchmark:
         "<benchmarks>/train_nnunet/{nnunet}/fold{fold}_seed{seed}.tsv"
     wildcard_constraints:
-        nnunet="nnunet|nnunet_small",
+        nnunet="|".join(NNUNETS.values()),
     conda:
         "../../envs/quorum.yaml"
     threads: 2
@@ -100,6 +104,8 @@ rule train_nnunet:
     params:
         code=code_digest("train_nnunet"),
         job=code_digest("quorum/nnunet_job"),
+        inputs=nnunet_inputs,
+        root=SOURCE["root"] or "",
         num_folds=config["split_patients"]["num_folds"],
         consensus=config["consensus"],
         crop_vox=config["train_model"]["crop_vox"],
@@ -112,6 +118,11 @@ rule train_nnunet:
         "python scripts/train_nnunet.py"
         " --splits {input.splits}"
         " --shards {input.shards}"
+        " --inputs {params.inputs}"
+        " --nodules {input.nodules}"
+        " --slices {input.slices}"
+        " --contours {input.contours}"
+        " --root {params.root:q}"
         " --consensus {params.consensus}"
         " --fold {wildcards.fold}"
         " --num-folds {params.num_folds}"
