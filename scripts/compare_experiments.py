@@ -14,7 +14,8 @@ Writes
 Method
     A nodule's values are averaged over readers left out (or pairs of readers), then over seeds,
     then over nodules; folds hold different nodules and are pooled. Model and reader stand against
-    the same reference on the same nodules, so their difference is paired. 95 % intervals:
+    the same reference on the same nodules, so their difference is paired, in every measure. 95 %
+    intervals:
     percentiles over resamples of whole patients; every row uses the same seed. Truncated nodules
     stand apart. Tests flip the sign of each patient's differences. Phantoms and cut-out volumes
     get numbers, and no claim.
@@ -36,6 +37,7 @@ from quorum.comparison import (
     read_runs,
     refuse_other_cohort,
     run_means,
+    split_measure,
 )
 from quorum.distributions import bin_rows
 from quorum.errors import InputError
@@ -65,10 +67,11 @@ def summarise(experiment: str, values: dict, scores, *, resamples: int, seed: in
             interval = bootstrap_mean(
                 nodules["value"], nodules["patient_id"], resamples=resamples, seed=seed
             )
-            counted = penalized.get(reference, set()).intersection(nodules.index)
+            whose, what = split_measure(measure)
+            counted = penalized.get((whose, reference), set()).intersection(nodules.index)
             rows.append({
                 **shared, "measure": measure, "reference": reference, "subset": subset,
-                "num_penalized": len(counted) if measure in DISTANCES else None,
+                "num_penalized": len(counted) if what in DISTANCES else None,
                 "median": nodules["value"].median(),
                 "is_headline": is_headline(measure, subset, shared["data_kind"]), **interval,
             })  # fmt: skip

@@ -15,6 +15,12 @@ GROUPS = {"others": r"others\d+", "readers": r"reader\d+"}
 MIN_READERS_LEFT_OUT = 4
 KEY = ["fold", "seed", "nodule_id", "patient_id", "is_truncated"]
 MEASURES = ("dice", "iou", *DISTANCES, *SURFACE_SHARES, "volume_error_mm3", "volume_error_share")
+# What a reader left out is measured by beside the model: what has one value a nodule and no sign
+# that would cancel out between nodules, but for the volume's share, whose mean is the bias.
+BESIDE_READER = (
+    *("dice", "iou", "hd95_mm", "assd_mm", "center_distance_mm", *SURFACE_SHARES),
+    *("volume_error_share", "absolute_volume_error_mm3"),
+)
 TO_READERS = ("brier_band", "bias_band", "ged_squared", "ged_squared_distinct", "readers_diversity")
 TO_STAPLE = ("staple_dice_vote", "model_dice_staple", "model_dice_vote")
 NO_CLAIM = {
@@ -124,38 +130,57 @@ def model_values(rows: pd.DataFrame) -> dict:
     return found
 
 
-def reader_values(rows: pd.DataFrame, min_readers: int = MIN_READERS_LEFT_OUT) -> dict:
-    """Return Dice of model and readers, and their difference, on the same nodules.
+def reader_values(rows: pd.DataFrame, measures=("dice",)) -> dict:
+    """Return measures of model and readers, and their differences, on the same nodules.
 
     A nodule of three readers leaves no majority when one is left out: only nodules of four or more
-    count there. A reader left out whose others, and the model or that reader, are empty has no Dice
-    on one side; it is then left out on both.
+    count there. A reader left out whose others, and the model or that reader, are empty has no
+    value on one side; it is then left out on both. In pairs of readers only the Dice is taken:
+    a volume's error has no sign there, and a distance of readers no reference.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        One experiment's scores at its smallest click offset.
+    measures : sequence of str
+        Some of BESIDE_READER.
     """
     found = {}
+    rows = rows.assign(absolute_volume_error_mm3=rows["volume_error_mm3"].abs())
     for group, pattern in GROUPS.items():
         part = rows[rows["reference"].str.fullmatch(pattern)]
         if group == "others":
             # One reference a reader left out: as many as the nodule has readers.
             num_readers = part.groupby("nodule_id")["reference"].transform("nunique")
-            part = part[num_readers >= min_readers]
+            part = part[num_readers >= MIN_READERS_LEFT_OUT]
         model, readers = part[part["subject"] == "model"], part[part["subject"] != "model"]
         if readers.empty:
             continue
-        if group == "others":
-            key = ["fold", "seed", "nodule_id", "reference"]
-            pairs = model[[*key, "dice"]].merge(readers[[*key, "dice"]], on=key)
-            whole = pairs[pairs[["dice_x", "dice_y"]].notna().all(axis=1)][key]
-            model, readers = model.merge(whole, on=key), readers.merge(whole, on=key)
-        both = run_means(model, "dice").merge(run_means(readers, "dice"), on=KEY)
-        both = both.dropna(subset=["value_x", "value_y"])
-        both["difference"] = both["value_x"] - both["value_y"]
-        for measure, column in (
-            ("dice", "value_x"),
-            ("reader_dice", "value_y"),
-            ("dice_difference", "difference"),
-        ):
-            found[measure, group] = both[[*KEY, column]].rename(columns={column: "value"})
+        for measure in measures if group == "others" else ("dice",):
+            both = side_by_side(model, readers, measure, is_paired=group == "others")
+            for name, column in (
+                (measure, "model"),
+                (f"reader_{measure}", "reader"),
+                (f"{measure}_difference", "difference"),
+            ):
+                found[name, group] = both[[*KEY, column]].rename(columns={column: "value"})
     return found
+
+
+def side_by_side(model, readers, measure: str, *, is_paired: bool) -> pd.DataFrame:
+    """Return each run's and nodule's means: the key's columns, model, reader and difference.
+
+    Paired: a reader left out counts where model and reader both have a value against its others.
+    """
+    if is_paired:
+        key = ["fold", "seed", "nodule_id", "reference"]
+        pairs = model[[*key, measure]].merge(readers[[*key, measure]], on=key)
+        whole = pairs[pairs[[f"{measure}_x", f"{measure}_y"]].notna().all(axis=1)][key]
+        model, readers = model.merge(whole, on=key), readers.merge(whole, on=key)
+    both = run_means(model, measure).merge(run_means(readers, measure), on=KEY)
+    both = both.dropna(subset=["value_x", "value_y"])
+    both = both.rename(columns={"value_x": "model", "value_y": "reader"})
+    return both.assign(difference=both["model"] - both["reader"])
 
 
 def distribution_values(nodules: pd.DataFrame) -> dict:
@@ -170,14 +195,33 @@ def distribution_values(nodules: pd.DataFrame) -> dict:
 def nodule_values(scores: pd.DataFrame, nodules: pd.DataFrame) -> dict:
     """Return all values of one experiment by run and nodule, for (measure, reference)."""
     rows = central(scores)
-    return {**model_values(rows), **reader_values(rows), **distribution_values(nodules)}
+    beside = reader_values(rows, BESIDE_READER)
+    return {**model_values(rows), **beside, **distribution_values(nodules)}
 
 
 def penalized_nodules(scores: pd.DataFrame) -> dict:
-    """Return the nodules whose distance is the penalty in some run, by reference."""
+    """Return the nodules whose distance is the penalty in some run, by subject and reference.
+
+    Subjects are model, reader and difference (of which one of the two has the penalty).
+    """
     rows = central(scores)
-    rows = rows[(rows["subject"] == "model") & rows["is_penalized"]]
-    return {name: set(part["nodule_id"]) for name, part in rows.groupby("reference")}
+    rows = rows[rows["is_penalized"]]
+    subject = rows["subject"].where(rows["subject"] == "model", "reader")
+    reference = rows["reference"].where(~rows["reference"].str.match(r"others\d"), "others")
+    found = {key: set(part["nodule_id"]) for key, part in rows.groupby([subject, reference])}
+    for name in {reference for _, reference in found}:
+        both = [found.get((subject, name), set()) for subject in ("model", "reader")]
+        found["difference", name] = set.union(*both)
+    return found
+
+
+def split_measure(measure: str) -> tuple:
+    """Return whose value a row of the summary holds (model, reader or difference), and of what."""
+    if measure.startswith("reader_"):
+        return "reader", measure.removeprefix("reader_")
+    if measure.endswith("_difference"):
+        return "difference", measure.removesuffix("_difference")
+    return "model", measure
 
 
 def is_headline(measure: str, subset: str, data_kind: str) -> bool:
@@ -187,5 +231,5 @@ def is_headline(measure: str, subset: str, data_kind: str) -> bool:
     """
     if data_kind == "phantom" or subset != "whole":
         return False
-    is_surface = measure in ("hd95_mm", "hd95_pooled_mm", "assd_mm", *SURFACE_SHARES)
-    return not (is_surface and data_kind == "cut_out")
+    surfaces = ("hd95_mm", "hd95_pooled_mm", "assd_mm", *SURFACE_SHARES)
+    return not (split_measure(measure)[1] in surfaces and data_kind == "cut_out")

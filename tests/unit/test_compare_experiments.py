@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from score_factory import make_bins, make_nodules, make_scores
 
 from quorum.bootstrap import bootstrap_mean, patient_weights
-from quorum.comparison import read_runs, refuse_other_cohort
+from quorum.comparison import BESIDE_READER, read_runs, refuse_other_cohort
 from quorum.errors import InputError
 from quorum.frozen_plan import read_plan
 from quorum.tables import read_table, write_table
@@ -44,7 +44,14 @@ def test_known_means_and_the_paired_difference():
     assert difference["high"] - difference["low"] == pytest.approx(0, abs=1e-12)
     assert others.loc["dice", "high"] - others.loc["dice", "low"] > 0.01
     assert (difference["num_nodules"], difference["num_patients"]) == (4, 2)
+    # Every measure has its reader beside it, against the same others.
+    for measure in BESIDE_READER:
+        model, reader = others.loc[measure, "value"], others.loc[f"reader_{measure}", "value"]
+        assert others.loc[f"{measure}_difference", "value"] == pytest.approx(model - reader)
+    assert others.loc["reader_hd95_mm", "value"] == 1.5
+    assert others.loc["absolute_volume_error_mm3", "value"] == 10
     readers = table.xs("readers", level="reference")
+    assert {m for m in readers.index if m.startswith("reader_")} == {"reader_dice"}
     assert readers.loc["dice_difference", "value"] == pytest.approx(0.05)
     assert table.loc[("absolute_volume_error_mm3", "consensus"), "value"] == 10
     assert table.loc[("dice", "consensus"), "value"] == pytest.approx(0.73 + 0.15)
@@ -67,6 +74,22 @@ def test_a_reader_left_out_without_dice_is_left_out_on_both_sides():
     row = by_measure(scores).loc[("dice_difference", "others")]
     assert row["value"] == pytest.approx(0.1)
     assert row["num_nodules"] == 4
+
+
+def test_a_missing_mask_is_a_penalty_that_is_counted_on_its_side():
+    scores = make_scores()
+    lost = (scores["nodule_id"] == "nodule01") & (scores["reference"] == "others2")
+    scores.loc[lost & (scores["subject"] == "reader2"), ["is_penalized", "hd95_mm"]] = True, 97.5
+    others = by_measure(scores).xs("others", level="reference")
+    assert others.loc["hd95_mm", "num_penalized"] == 0
+    assert others.loc["reader_hd95_mm", "num_penalized"] == 1
+    assert others.loc["hd95_mm_difference", "num_penalized"] == 1
+    # One of sixteen readers left out has 96 mm more.
+    assert others.loc["hd95_mm_difference", "value"] == pytest.approx(-96 / 16)
+    # A distance that is missing on one side, both masks being empty, is left out on both.
+    scores.loc[lost & (scores["subject"] == "model"), "hd95_mm"] = np.nan
+    others = by_measure(scores).xs("others", level="reference")
+    assert others.loc["hd95_mm_difference", "value"] == 0
 
 
 def test_offsets():

@@ -9,7 +9,14 @@ from test_freeze_plan import PLAN
 
 from quorum.comparison import is_headline, nodule_values
 from quorum.frozen_plan import read_plan
-from quorum.paired_tests import compare_pairs, flip_test, mean_tau, rank_rows, spread_rows
+from quorum.paired_tests import (
+    COMPARED,
+    compare_pairs,
+    flip_test,
+    mean_tau,
+    rank_rows,
+    spread_rows,
+)
 from quorum.volume_agreement import bland_altman_rows
 
 CHANCE = {"resamples": 500, "seed": 0}
@@ -74,15 +81,16 @@ def lifted(lifts, data_kind="scan", nodules=40):
     return values
 
 
-def test_pairs_are_corrected_within_a_measure():
+def test_all_pairs_and_measures_are_corrected_together():
     values = lifted({"a": 0.1, "b": 0.0, "c": 0.0})
     table = compare_pairs(values, data_kind="scan", plan=read_plan(PLAN), **CHANCE)
     others = table[(table["measure"] == "dice") & (table["reference"] == "others")]
     assert others["difference"].tolist() == pytest.approx([0.1, 0.1, 0])
-    p = others["p_value"].to_numpy()
-    # Holm by hand: smallest times 3, next times 2, never falling.
-    by_hand = np.minimum(1, np.maximum.accumulate(np.sort(p) * [3, 2, 1]))
-    assert np.sort(others["p_adjusted"]) == pytest.approx(by_hand)
+    p = table["p_value"].to_numpy()
+    assert len(p) == 3 * len(COMPARED) == table["num_tests"].unique().item()
+    # Holm by hand: smallest times the number of tests, next times one less, never falling.
+    by_hand = np.minimum(1, np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1)))
+    assert np.sort(table["p_adjusted"]) == pytest.approx(by_hand)
     assert others["is_different"].tolist() == [True, True, False]
     assert others["no_claim_reason"].isna().all()
 
@@ -97,6 +105,8 @@ def test_phantoms_and_cut_outs_get_numbers_and_no_claim(kind):
     assert not is_headline("dice", "whole", "phantom")
     assert is_headline("dice", "whole", "cut_out")
     assert not is_headline("hd95_mm", "whole", "cut_out")
+    assert not is_headline("hd95_mm_difference", "whole", "cut_out")
+    assert is_headline("reader_dice", "whole", "cut_out")
     assert is_headline("hd95_mm", "whole", "scan")
     assert not is_headline("dice", "truncated", "scan")
 

@@ -17,13 +17,13 @@ from score_factory import make_nodules, make_scores
 
 from quorum.card_files import TEMPLATES
 from quorum.closed_schema import load_yaml
-from quorum.comparison import nodule_values
+from quorum.comparison import BESIDE_READER, nodule_values, split_measure
 from quorum.errors import InputError
 from quorum.report import charts, svg
 from quorum.report.calibration import pooled_bins
 from quorum.report.captions import figure_captions, rst
-from quorum.report.failures import count_failures
-from quorum.report.measure_words import MEASURES
+from quorum.report.failures import count_failures, failure_words
+from quorum.report.measure_words import MEASURES, measure_words, reference_words
 from quorum.report.overview import OPTIONAL
 from quorum.report.scores import scores_section
 from quorum.report.tabular import schema_columns
@@ -114,6 +114,11 @@ def test_a_truncated_nodule_is_in_no_figure_and_no_mean_but_in_a_table_apart():
         assert {row["num_nodules"] for row in rows} == {count}
         assert {row["num_penalized"] for row in rows} == {1}
         assert rows[0]["value"] == pytest.approx((120.0 + (count - 1) * 1.5) / count)
+    rows = {row["measure_words"]: row for row in section.tables["measures"].rows}
+    assert len(rows) == len(BESIDE_READER)
+    distance = rows["HD95 (larger direction), mm"]
+    assert (distance["num_nodules"], distance["num_penalized"]) == (3, 1)
+    assert distance["difference"] == pytest.approx(distance["model"] - distance["reader"])
     assert "reach beyond the cube" in section.tables["truncated"].caption
     assert section.values["rows"][0]["model"]["num_nodules"] == 3
     assert section.values["wins"] == {"unet3d": {"closer": 2, "of": 3}}
@@ -129,8 +134,12 @@ def test_measures_are_words_not_names_of_columns(scans):
     for name in ("summary", "pairs", "ranks", "spread"):
         for row in rows_of(scans[0], name):
             assert "_" not in row["measure_words"]
+            assert " " in row["reference_words"]
     summary = one_truncated().summary
-    assert set(summary["measure"]) - set(MEASURES) == set()
+    assert {split_measure(measure)[1] for measure in summary["measure"]} - set(MEASURES) == set()
+    assert measure_words("reader_iou") == "the reader’s IoU"
+    assert measure_words("iou_difference") == "IoU: model − reader"
+    assert reference_words("others") == "the majority of the others"
 
 
 def test_definitions_are_the_runs_own(scans):
@@ -183,6 +192,9 @@ def test_counted_failures_known_answer():
     counted = ("num_nodules", "num_failures", "share", "num_empty", "num_behind")
     assert tuple(first[key] for key in counted) == (2, 1, 50.0, 1, 1)
     assert tuple(second[key] for key in counted) == (1, 0, 0.0, 0, 0)
+    words = [failure_words({**rows[0], "is_failure": a, "is_empty": b})
+             for a in (True, False) for b in (True, False)]  # fmt: skip
+    assert words == ["no mask", "failure", "no mask in some run", ""]
 
 
 def test_papers_stand_beside_our_runs_of_whole_scans_alone(scans, cut_outs):

@@ -3,28 +3,30 @@
 from quorum.report import charts
 from quorum.report.fifth_reader import nan
 from quorum.report.gallery import central_rows
-from quorum.report.measure_words import measure_words
+from quorum.report.measure_words import measure_words, reference_words
 from quorum.report.svg import number
 from quorum.report.tabular import Section, frame_table, records, schema_columns
 
 PAIRS = {
-    "pair": "pair", "measure_words": "measure", "reference": "against", "difference": "a − b",
+    "pair": "pair", "measure_words": "measure", "reference_words": "against", "difference": "a − b",
     "interval": "95 % interval", "p_value": "p, alone", "p_adjusted": "p, corrected",
     "mean_a": "mean of a", "mean_b": "mean of b", "num_nodules": "nodules",
     "num_patients": "patients", "test": "test", "correction": "correction",
+    "num_tests": "corrected together",
 }  # fmt: skip
 RANKS = {
-    "experiment": "experiment", "measure_words": "measure", "reference": "against",
+    "experiment": "experiment", "measure_words": "measure", "reference_words": "against",
     "value": "value", "rank": "rank", "mean_rank": "mean rank", "interval": "95 % of the ranks",
     "share_first": "share first", "kendall_tau": "Kendall’s τ", "num_nodules": "nodules",
 }  # fmt: skip
 SPREAD = {
-    "experiment": "experiment", "measure_words": "measure", "reference": "against",
+    "experiment": "experiment", "measure_words": "measure", "reference_words": "against",
     "over": "over", "num_values": "values", "mean": "mean",
     "standard_deviation": "standard deviation", "smallest": "smallest", "largest": "largest",
 }  # fmt: skip
 VOLUMES = {
-    "experiment": "experiment", "subject": "subject", "reference": "against", "scale": "scale",
+    "experiment": "experiment", "subject_words": "subject", "reference_words": "against",
+    "scale": "scale",
     "bias": "bias", "interval": "95 % interval", "standard_deviation": "standard deviation",
     "limit_low": "lower limit", "limit_high": "upper limit", "slope": "slope",
     "num_nodules": "nodules", "num_patients": "patients",
@@ -37,6 +39,7 @@ def worded(frame, low: str = "low", high: str = "high") -> list:
     for row in rows:
         if "measure" in row:
             row["measure_words"] = measure_words(row["measure"])
+        row["reference_words"] = reference_words(row["reference"])
         if row.get(low) is not None:
             row["interval"] = f"{number(row[low])} to {number(row[high])}"
     return rows
@@ -83,6 +86,8 @@ def volumes_section(inputs) -> Section:
     if frame is None or not len(frame):
         return Section("volumes", "Volumes", {"shown": None})
     rows = worded(frame, "bias_low", "bias_high")
+    for row in rows:
+        row["subject_words"] = reference_words(row["subject"])
     shown, figures = inputs.shown_experiment, {}
     for scale in ("mm3", "percent"):
         one = [

@@ -43,7 +43,7 @@ def from_scores(inputs, nodules: list) -> list:
                 "nodule_id": one["nodule_id"],
                 "patient_id": one["patient_id"],
                 "is_failure": score["iou"] < FAILURE_IOU,
-                "is_empty": score["dice"] == 0 and score["hd95_mm"] is None,
+                "is_empty": score["smallest_mm3"] == 0,
                 "consensus_dice": score["dice"],
                 "consensus_iou": score["iou"],
                 "difference": one.get(f"difference {experiment}"),
@@ -72,6 +72,13 @@ def count_failures(rows: list, experiments: list) -> list:
     return counts
 
 
+def failure_words(row: dict) -> str:
+    """Return what a nodule is called: an empty mask of some run alone makes no failure."""
+    if row["is_failure"]:
+        return "no mask" if row["is_empty"] else "failure"
+    return "no mask in some run" if row["is_empty"] else ""
+
+
 def failures_section(inputs, nodules: list, cards: list) -> Section:
     """Return the section that stands first on the models' page.
 
@@ -86,7 +93,7 @@ def failures_section(inputs, nodules: list, cards: list) -> Section:
     rows = from_scores(inputs, nodules) if frame is None else from_table(frame)
     counts = count_failures(rows, inputs.experiments)
     for row in rows:
-        row["failure"] = "no mask" if row["is_empty"] else "failure" if row["is_failure"] else ""
+        row["failure"] = failure_words(row)
     mine = [row for row in rows if row["experiment"] == inputs.shown_experiment]
     mine = sorted(mine, key=lambda row: (not row["is_failure"], row["consensus_iou"] or 0))
     kept = schema_columns("reader_nodules", COLUMNS)
@@ -96,7 +103,7 @@ def failures_section(inputs, nodules: list, cards: list) -> Section:
             Column("num_nodules", "nodules scored", 0),
             Column("num_failures", "failures", 0, "IoU with the consensus below 0.1, or no mask"),
             Column("share", "failures, %", 1),
-            Column("num_empty", "without any mask", 0),
+            Column("num_empty", "without any mask", 0, "in some run that scored the nodule"),
             Column("num_behind", "further from the others than the reader left out", 0),
         ]),
         "worst": frame_table(

@@ -32,14 +32,16 @@ def model_scores(scores) -> dict:
     Returns
     -------
     dict
-        nodule_id to experiment to dict of dice, iou, hd95_mm, volume_error_mm3; means over seeds.
+        nodule_id to experiment to dict of dice, iou, hd95_mm, volume_error_mm3, means over
+        seeds, and smallest_mm3, the volume of the smallest mask.
     """
     if not len(scores):
         return {}
     rows = central_rows(scores)
     rows = rows[(rows["subject"] == "model") & (rows["reference"] == "consensus")]
     measures = ["dice", "iou", "hd95_mm", "volume_error_mm3"]
-    means = rows.groupby(["nodule_id", "experiment"])[measures].mean()
+    groups = rows.groupby(["nodule_id", "experiment"])
+    means = groups[measures].mean().assign(smallest_mm3=groups["volume_mm3"].min())
     found = {}
     for (nodule, experiment), row in means.iterrows():
         found.setdefault(nodule, {})[experiment] = {k: plain(v) for k, v in row.items()}

@@ -1,5 +1,7 @@
 """Measures in words, for headings and cells of every table."""
 
+from quorum.comparison import split_measure
+
 MEASURES = {
     "dice": "Dice",
     "iou": "IoU",
@@ -14,8 +16,6 @@ MEASURES = {
     "absolute_volume_error_mm3": "absolute volume error, mm³",
     "hit_rate": "hit rate (IoU of at least 0.1)",
     "share_empty": "share of nodules with an empty mask",
-    "reader_dice": "a reader’s Dice",
-    "dice_difference": "Dice, model − reader",
     "brier_band": "squared error of the probability around the nodule",
     "bias_band": "mean error of the probability around the nodule",
     "ged_squared": "energy distance to the readers, squared",
@@ -27,6 +27,25 @@ MEASURES = {
 }
 
 
+REFERENCES = {
+    "consensus": "the consensus of all readers",
+    "latent": "the phantom’s true surface",
+    "others": "the majority of the others",
+    "readers": "each reader",
+    "staple": "readers, where STAPLE and the vote differ",
+    "reader": "the reader left out",
+}
+
+
 def measure_words(measure: str) -> str:
     """Return a measure in words."""
-    return MEASURES.get(measure, str(measure).replace("_", " "))
+    whose, what = split_measure(measure)
+    if measure in MEASURES or whose == "model":
+        return MEASURES.get(measure, str(measure).replace("_", " "))
+    words = MEASURES.get(what, what.replace("_", " "))
+    return f"the reader’s {words}" if whose == "reader" else f"{words}: model − reader"
+
+
+def reference_words(reference: str) -> str:
+    """Return what is measured against, or whose mask is measured, in words."""
+    return REFERENCES.get(reference, str(reference))

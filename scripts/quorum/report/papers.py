@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from quorum.published import DEFINITIONS
 from quorum.report import charts
+from quorum.report.measure_words import reference_words
 from quorum.report.scores import headline
 from quorum.report.svg import number
 from quorum.report.tabular import Column, Section, Table, frame_table, records, schema_columns
@@ -130,6 +132,9 @@ def beside_rows(frame) -> list:
     place = [*OUR_TOPICS, *topics].index
     for row in rows:
         row["read"] = READ.get(row["read"], row["read"])
+        row["our_reference"] = row["our_reference"] and reference_words(row["our_reference"])
+        definition = row["our_reader_definition"]
+        row["our_reader_definition"] = DEFINITIONS.get(definition, definition)
         row["spread_interval"] = spread_words(row["spread"])
         if row["our_low"] is not None:
             row["our_interval"] = f"{number(row['our_low'])} to {number(row['our_high'])}"

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from quorum.comparison import BESIDE_READER
 from quorum.report import charts
 from quorum.report.gallery import fair_differences, fair_pairs, model_scores
-from quorum.report.measure_words import measure_words
+from quorum.report.measure_words import measure_words, reference_words
 from quorum.report.svg import number
 from quorum.report.tabular import Column, Section, Table, plain, records
 
@@ -181,6 +182,38 @@ def side_by_side_table(rows: list, prefix: str = "models") -> Table:
     )
 
 
+def measures_table(inputs) -> Table:
+    """Return what else model and reader were measured by, against the same others."""
+    columns = [
+        Column("experiment", "experiment"),
+        Column("measure_words", "measure"),
+        Column("model", "model", 3),
+        Column("model_interval", "95 % interval"),
+        Column("reader", "reader left out", 3),
+        Column("reader_interval", "95 % interval"),
+        Column("difference", "model − reader", 3),
+        Column("difference_interval", "95 % interval"),
+        Column("num_nodules", "nodules", 0),
+        Column("num_penalized", "penalty distances", 0, PENALIZED),
+    ]
+    cells = []
+    for experiment in inputs.experiments:
+        for measure in BESIDE_READER:
+            names = {"model": measure, "reader": f"reader_{measure}"}
+            names["difference"] = f"{measure}_difference"
+            found = {k: headline(inputs.summary, experiment, v, "others") for k, v in names.items()}
+            if any(row is None for row in found.values()):
+                continue
+            cell = {"experiment": experiment, "measure_words": measure_words(measure)}
+            for name, row in found.items():
+                cell |= {name: row["value"], f"{name}_interval": between(row)}
+            cell["num_nodules"] = found["difference"]["num_nodules"]
+            cell["num_penalized"] = found["difference"].get("num_penalized")
+            cells.append(cell)
+    caption = "Model and reader by every measure, against the same others"
+    return Table("models-measures", caption, columns, cells)
+
+
 def between(row) -> str | None:
     """Return an interval in words, or None."""
     if not (np.isfinite(row["low"]) and np.isfinite(row["high"])):
@@ -196,11 +229,12 @@ def summary_table(inputs, subset: str = WHOLE) -> Table:
     rows = records(frame.sort_values("place", kind="stable").drop(columns="place"))
     for row in rows:
         row["measure_words"] = measure_words(row["measure"])
+        row["reference_words"] = reference_words(row["reference"])
         row["interval"] = between({k: nan_if_none(row[k]) for k in ("low", "high")})
     columns = [
         Column("experiment", "experiment"),
         Column("measure_words", "measure"),
-        Column("reference", "against"),
+        Column("reference_words", "against"),
         Column("value", "value", 3),
         Column("interval", "95 % interval"),
         Column("num_nodules", "nodules", 0),
@@ -233,6 +267,9 @@ def scores_section(inputs) -> Section:
     """Return the section on models and readers."""
     rows = fair_rows(inputs)
     tables = {"side_by_side": side_by_side_table(rows), "summary": summary_table(inputs)}
+    measures = measures_table(inputs)
+    if measures.rows:
+        tables["measures"] = measures
     truncated = summary_table(inputs, TRUNCATED)
     if truncated.rows:
         tables["truncated"] = truncated
