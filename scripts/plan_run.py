@@ -118,8 +118,9 @@ def peak_disk_gb(config: dict) -> float:
         shards["num_bytes"] = shards["num_series"] * PHANTOM_MB * 1e6
     plan = disk_plan(shards, concurrent=shards_at_once(config))
     share = len(config["run_folds"]) / config["split_patients"]["num_folds"]
-    runs = share * sum(len(seeds_of(config, name)) for name in experiment_names(config))
-    clicks = runs * len(config["predict_cubes"]["click_offsets_mm"])
+    runs = sum(len(seeds_of(config, name)) for name in experiment_names(config))
+    runs += len(config["train_nnunet"]["schedules"]) * len(config["train_nnunet"]["inputs"])
+    clicks = share * runs * len(config["predict_cubes"]["click_offsets_mm"])
     return plan["peak_gb"] + shards["num_nodules"].sum() * clicks * PREDICTION_MB / 1e3
 
 
@@ -146,6 +147,8 @@ def main(argv=None):
     counts, items = count_jobs(dry_run(flags)), items_per_job(config)
     seconds = {rule: job_seconds(rule, costs, items) for rule in counts | Counter(GROUPED)}
     print_plan(config, counts=counts, seconds=seconds)
+    if unmeasured := sorted(set(counts) - set(costs["rule"])):
+        print(f"not measured     {', '.join(unmeasured)}: 0 s in all of this")
 
 
 def print_plan(config: dict, *, counts: Counter, seconds: dict):

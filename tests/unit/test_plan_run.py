@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pandas as pd
+import plan_run
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +176,24 @@ def test_the_printed_plan(planned, capsys, monkeypatch):
     assert "CPU hours 0.10, and 3.0 of training and prediction" in lines
     assert f"peak disk {8 + FILES_GB:.1f} GB" in lines  # two shards at once, by default
     assert "with 1 nodes 3.2 h (one job a node, no waiting in the queue)" in lines
+
+
+def test_the_probabilities_of_nnunet_take_room_too(planned):
+    without = peak_disk_gb(planned)
+    planned["train_nnunet"] |= {"schedules": ["own"], "inputs": ["cubes", "native"]}
+    more_gb = 30 * 0.2 * 2 * 2 * PREDICTION_MB / 1e3
+    assert peak_disk_gb(planned) - without == pytest.approx(more_gb)
+
+
+def test_rules_without_a_measurement_are_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    table = TABLE.replace("list_series ", "train_nnunet")
+    monkeypatch.setattr(plan_run, "dry_run", lambda flags: table)
+    row = {"rule": "train_model", "item": "step", "data_kind": "phantom"}
+    rows = [row, {"rule": "extract_cubes"}, {"rule": "check_series"}]
+    write_table(fill_rows("costs", rows), tmp_path / "costs.csv", "costs", {})
+    plan_run.main(["--costs", str(tmp_path / "costs.csv")])
+    assert "not measured     train_nnunet: 0 s in all of this" in capsys.readouterr().out
 
 
 def test_a_run_with_nothing_to_do_has_a_plan_too(planned, capsys, monkeypatch):
