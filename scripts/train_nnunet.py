@@ -19,8 +19,9 @@ Method
     It predicts the crop around each click, mirrored along all axes as it always does, without
     post-processing; from native inputs its probability is resampled to the crop of 1 mm, linearly.
     Its answer is where it is at least one half.
-    --epochs 0 is its own schedule (1000 epochs of 250 batches); any other number is a small
-    budget, and the experiment's name then ends in _small. It draws without a seed.
+    --epochs 0 is its own schedule (1000 epochs of 250 batches as large as it plans); any other
+    number is a small budget, and the experiment's name then ends in _small. It draws without a
+    seed.
 Source
     Isensee 2021, nnU-Net, doi 10.1038/s41592-020-01008-z (nnunetv2).
 """
@@ -113,6 +114,7 @@ def parse_args(argv):
     parser.add_argument("--seed", required=True, type=int, help="seed of the clicks")
     parser.add_argument("--epochs", required=True, type=int, help="0: nnU-Net's own schedule")
     parser.add_argument("--iterations-per-epoch", required=True, type=int, help="batches an epoch")
+    parser.add_argument("--batch-size", type=int, default=2, help="crops, of a small budget")
     parser.add_argument("--python", required=True, help="Python of nnU-Net's environment")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--folder", required=True, help="nnU-Net's files, until it has ended well")
@@ -158,6 +160,7 @@ def main(argv=None):
         for ours, theirs in (("train", "train"), ("val", "validate"))
     }
     budget = {"epochs": args.epochs, "iterations_per_epoch": args.iterations_per_epoch}
+    budget["batch_size"] = args.batch_size
     key = {**budget, "split": split, "consensus": args.consensus, "inputs": args.inputs}
     key["made_by"] = provenance(__file__, args)["input_sha256"]
     folder = checkpoints.open_folder(args.folder, key)

@@ -55,6 +55,8 @@ def train(job: dict) -> Trainer:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     latest = next(Path(job["results"]).rglob("checkpoint_latest.pth"), None)
     plans["continue_training"] = latest is not None
+    if job["epochs"]:
+        plans["configurations"][CONFIGURATION]["batch_size"] = job["batch_size"]
     trainer = Trainer(plans, CONFIGURATION, 0, dataset, device)
     if job["epochs"]:
         trainer.num_epochs = job["epochs"]

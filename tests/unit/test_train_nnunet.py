@@ -55,7 +55,16 @@ def flags_of(cohort, python, out, *, epochs=1):
         *("--splits", str(cohort.splits), "--shards", *cohort.shards, "--consensus", "majority"),
         *("--fold", "0", "--num-folds", "5", "--crop-vox", *map(str, CROP)),
         *("--click-offsets-mm", "0", "4", "--seed", "0", "--epochs", str(epochs)),
-        *("--iterations-per-epoch", "2", "--python", str(python), "--folder", str(out / "work")),
+        *(
+            "--iterations-per-epoch",
+            "2",
+            "--batch-size",
+            "3",
+            "--python",
+            str(python),
+            "--folder",
+            str(out / "work"),
+        ),
         *("--out-predictions", str(out / "p.h5"), "--out-record", str(out / "record.json")),
     ]
 
@@ -101,6 +110,7 @@ def test_its_answer_lies_where_the_click_was(tmp_path, stand_in):
                 assert bright.any()
     job = json.loads(seen.read_text())
     assert not set(job["split"]["train"]) & set(job["split"]["val"])
+    assert (job["epochs"], job["iterations_per_epoch"], job["batch_size"]) == (1, 2, 3)
     with open_predictions(tmp_path / "p.h5") as found:
         assert not set(found["nodule_id"].asstr()) & set().union(*job["split"].values())
     record = json.loads((tmp_path / "record.json").read_text())
@@ -298,6 +308,7 @@ def test_nnunet_itself_trains_and_predicts(tmp_path):
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["num_parameters"] > 1e5
     assert min(record["patch_vox"]) > 1
+    assert record["batch_size"] == 3
     assert record["spacing_mm"] == [1.0, 1.0, 1.0]
 
 

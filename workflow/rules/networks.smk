@@ -113,6 +113,7 @@ rule train_nnunet:
         seed=config["predict_cubes"]["seed"],
         epochs=nnunet_epochs,
         iterations=config["train_nnunet"]["iterations_per_epoch"],
+        batch_size=config["train_nnunet"]["batch_size"],
         folder=whole_path("<results>/.checkpoints/{nnunet}/fold{fold}_seed{seed}"),
     shell:
         "python scripts/train_nnunet.py"
@@ -131,6 +132,7 @@ rule train_nnunet:
         " --seed {params.seed}"
         " --epochs {params.epochs}"
         " --iterations-per-epoch {params.iterations}"
+        " --batch-size {params.batch_size}"
         " --python .venv-nnunet/bin/python"
         " --threads {threads}"
         " --folder {params.folder}"
