@@ -71,9 +71,9 @@ def fit_network(plan, args, *, cubes, parts):
     settings = plan["settings"]
     check_cube(settings, cubes.shape_vox)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if args.find_batch_size:
-        return report_batch_size(settings, args, most=len(parts["train"]), device=device)
     stores = open_stores(plan, args, cubes=cubes, parts=parts, device=device)
+    if args.find_batch_size:
+        return report_batch_size(settings, args, stores=stores, device=device)
     key = {
         "plan": {name: plan[name] for name in ("name", "consensus", "settings")},
         "data": store_digest(*stores),
@@ -112,7 +112,7 @@ def answer_of(run) -> tuple:
         "num_parameters": sum(p.numel() for p in run.network.parameters()),
         "num_steps": run.state["step"],
         "best_step": best["step"],
-        "speed": run.speed.as_record(),
+        "speed": {**run.speed.as_record(), "compiling": run.compiling},
         "training_s": round(sum(row[5] for row in run.state["history"]), 3),
         "earlier_sessions_s": round(run.earlier_s, 3),
         "energy_j": run.state.get("energy_j"),
@@ -120,15 +120,18 @@ def answer_of(run) -> tuple:
     return {"weights": best["weights"], **found, **chosen}, notes
 
 
-def report_batch_size(settings: dict, args, *, most: int, device: str) -> int:
+def report_batch_size(settings: dict, args, *, stores, device: str) -> int:
     """Log the largest batch whose step fits into memory; return the exit status."""
-    from quorum.memory_limits import find_batch_size
     from quorum.speed import choose_speed
     from quorum.training import make_network
+    from quorum.trials import Trial, find_batch_size
 
-    speed = choose_speed(settings["speed"], device)
-    network = make_network(settings, args.seed).to(device).train()
-    size = find_batch_size(network, settings, speed, most=most, limit_mb=args.memory_mb)
+    # Both are held, as in a run, where they lie on the device.
+    train, validation = (store.to(device) for store in stores)
+    speed, most = choose_speed(settings["speed"], device), len(train)
+    trial = Trial(make_network(settings, args.seed, device).to(device), settings, train, speed)
+    size = find_batch_size(trial, most=most, limit_mb=args.memory_mb)
+    LOG.info("beside %d cubes to train on and %d to validate on", most, len(validation))
     LOG.info("the largest batch that fits: %d crops (up to %d were tried)", size, most)
     return os.EX_OK
 

@@ -5,6 +5,8 @@ nothing to Dice's and Tversky's sums and, within 1e-12, nothing to the focal los
 gradient; means over voxels are then taken over the covered ones.
 """
 
+import functools
+
 import numpy as np
 import torch
 from monai.losses import DiceLoss, FocalLoss, TverskyLoss
@@ -14,6 +16,30 @@ HIDDEN_LOGIT = -30.0
 HALF = 0.5
 # ASSUME: each output of a deeper level counts half of the one before (Isensee 2021, nnU-Net).
 DEEPER_COUNTS = 0.5
+
+
+def network_loss(compute, network, batch: tuple, *, losses: dict, speed):
+    """Return the plan's losses of a network's output, or what the network makes of them.
+
+    Parameters
+    ----------
+    compute : callable
+        The network, or what it was compiled to.
+    network : torch.nn.Module
+    batch : (inputs, target, counts)
+        Of quorum.step_batches.learning_batch.
+    losses : dict
+        Name to weight.
+    speed : quorum.speed.Speed
+    """
+    inputs, target, counts = batch
+    inputs = inputs.contiguous(memory_format=speed.layout())
+    weighted = functools.partial(supervised_loss, losses)
+    with speed.mixed():
+        if hasattr(network, "own_loss"):
+            return network.own_loss(inputs, target, counts, weighted)
+        outputs = compute(inputs)
+    return weighted(outputs, target, counts)
 
 
 def supervised_loss(weights: dict, outputs, target, counts):
@@ -143,14 +169,17 @@ def signed_distance(mask, covered):
 def residual_moment_loss(logits, target, counts):
     """Return the squared difference of probability and target, both weighted by coordinates.
 
-    For each axis the two maps are multiplied by the voxel's coordinate (0 at the crop's first
-    voxel, 1 at its last) and by their product over the axes; the mean is over the voxels that
-    count and the maps, so a voxel far from the origin counts more, and nothing cancels.
+    As in the paper's abstract: the map of the prediction and the map of the truth are weighted by
+    absolute coordinates, as in an image's moments, and what is left between the two weighted maps
+    is the loss. Ours, since the paper's equations were not at hand: four maps, weighted by z, by
+    y, by x and by their product; coordinates from 0 at the crop's first voxel to 1 at its last;
+    the residual squared voxel by voxel (so nothing cancels, and what lies far from the origin
+    counts more); the mean over the maps and the voxels that count. It goes beside Dice or
+    cross-entropy: a residual at the origin itself costs nothing.
 
-    Source: Wang 2021, arXiv 2106.14178, read as its abstract: maps of prediction and truth,
-    weighted by coordinates, shall agree. Its equation was not at hand.
+    Source: Wang 2021, arXiv 2106.14178, abstract.
     """
-    # ASSUME: first moments and the product of all three; coordinates from 0 to 1 (own reading).
+    # ASSUME: moments of orders 100, 010, 001 and 111, coordinates from 0 to 1 (own reading).
     axes = [torch.linspace(0, 1, side, device=logits.device) for side in logits.shape[2:]]
     maps = torch.meshgrid(*axes, indexing="ij")
     squares = sum(axis.square() for axis in (*maps, maps[0] * maps[1] * maps[2])) / 4

@@ -1,17 +1,13 @@
-"""Out of memory: what was asked, what there is, and the largest batch that fits, by trying."""
+"""Out of memory: what was asked, what there is, and a bound below which the kernel kills nobody."""
 
 import contextlib
-import gc
 import resource
 
 import psutil
 import torch
 
 from quorum.errors import InputError
-from quorum.losses import supervised_loss
-from quorum.networks import NUM_INPUTS
 from quorum.plans import training_crop
-from quorum.targets import num_heads
 
 SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "could not create a memory")
 MEGABYTE = 2**20
@@ -32,6 +28,11 @@ def memory_mb(device: str) -> tuple:
         memory = psutil.virtual_memory()
         free, whole = memory.available, memory.total
     return free // MEGABYTE, whole // MEGABYTE
+
+
+def used_mb() -> int:
+    """Return the memory that this process takes now [MiB]."""
+    return psutil.Process().memory_info().rss // MEGABYTE
 
 
 def out_of_memory(settings: dict, device: str, error) -> InputError:
@@ -60,64 +61,3 @@ def bounded_memory(limit_mb: int):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-def largest_batch(fits, most: int) -> int:
-    """Return the largest size up to `most` for which `fits(size)` is true; 0 when none is.
-
-    Doubles until one does not fit, then halves the gap.
-    """
-    good, bad = 0, most + 1
-    size = 1
-    while size < bad and fits(size):
-        good, size = size, size * 2
-    bad = min(bad, size)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        if fits(middle):
-            good = middle
-        else:
-            bad = middle
-    return good
-
-
-def try_step(network, settings: dict, speed, size: int) -> bool:
-    """Tell whether forward and backward of a batch of random numbers fit into memory."""
-    shape = (size, NUM_INPUTS[settings["inputs"]], *training_crop(settings))
-    heads = (size, num_heads(settings["target"]), *shape[2:])
-    fits = False
-    try:
-        image = torch.rand(shape, device=speed.device).contiguous(memory_format=speed.layout())
-        with speed.mixed():
-            outputs = network(image)
-        ones = torch.ones(heads, device=speed.device)
-        supervised_loss(settings["losses"], outputs, ones, ones).backward()
-        fits = True
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-    network.zero_grad(set_to_none=True)
-    gc.collect()
-    if speed.device == "cuda":
-        torch.cuda.empty_cache()
-    return fits
-
-
-def find_batch_size(network, settings: dict, speed, *, most: int, limit_mb=None) -> int:
-    """Return the largest batch whose step fits, by trying sizes up to `most`.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        On its device, in training mode.
-    settings : dict
-    speed : quorum.speed.Speed
-    most : int
-    limit_mb : int, optional
-        What a CPU may use; without it, what is free.
-    """
-    if speed.device == "cuda":
-        return largest_batch(lambda size: try_step(network, settings, speed, size), most)
-    free_mb = memory_mb("cpu")[0]
-    with bounded_memory(min(limit_mb or free_mb, free_mb)):
-        return largest_batch(lambda size: try_step(network, settings, speed, size), most)

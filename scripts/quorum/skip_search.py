@@ -9,14 +9,15 @@ import functools
 import numpy as np
 import torch
 
-from quorum.batches import cut_batch, draw_batch
+from quorum.batches import draw_batch
 from quorum.command import progress
 from quorum.evaluation import mean_dice
-from quorum.losses import total_loss
+from quorum.losses import network_loss
 from quorum.networks import build_network
 from quorum.networks.bixnas import all_skips
+from quorum.plans import training_crop
 from quorum.speed import choose_speed
-from quorum.targets import make_target
+from quorum.step_batches import learning_batch
 
 KINDS = ("decoder_skips", "encoder_skips")
 # ASSUME: two skips a node are kept after the first phase, as the paper keeps two of its candidates.
@@ -68,17 +69,12 @@ def set_gates(network, nodes: dict):
 def train_steps(network, store, settings: dict, *, steps, seed: int, choose):
     """Train the supernet for `steps` (a range); `choose()` sets the gates before each."""
     optimizer, speed = network.optimizer, choose_speed(settings["speed"], "cpu")
-    crop_vox = tuple(settings["training_crop_vox"] or settings["crop_vox"])
     for step in progress(steps, "steps"):
         choose()
-        draw = draw_batch(store, settings, crop_vox, seed=seed, number=step)
-        inputs, readers, staple, counts = cut_batch(store, draw, crop_vox, settings)
-        count = store.num_readers[draw.cube]
-        target, has_reader = make_target(settings["target"], readers, staple, count, draw.reader)
-        counted = counts[:, None].float() * has_reader
-        with speed.mixed():
-            logits = network.train()(inputs.contiguous(memory_format=speed.layout()))
-        loss = total_loss(settings["losses"], logits.float(), target, counted)
+        draw = draw_batch(store, settings, training_crop(settings), seed=seed, number=step)
+        batch = learning_batch(store, draw, settings)
+        options = {"losses": settings["losses"], "speed": speed}
+        loss = network_loss(network.train(), network, batch, **options)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -61,14 +61,19 @@ def choose_speed(block: dict, device: str) -> Speed:
     Parameters
     ----------
     block : dict
-        precision (`auto`, `fp32`, `bf16`), is_channels_last, is_compiled.
+        precision (`auto`, `fp32`, `bf16`), is_channels_last and is_compiled (or `auto`).
     device : str
         `cpu` or `cuda`.
     """
-    precision = block["precision"]
+    precision, is_channels_last = block["precision"], block["is_channels_last"]
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "fp32"
-    return Speed(device, precision, block["is_channels_last"], block["is_compiled"])
+    if is_channels_last == "auto":
+        # Convolutions took 0.5 to 0.7 of the time on a CPU (tests/bench).
+        # ASSUME: on a GPU it pays in bf16 alone, for tensor cores (PyTorch's channels-last page).
+        is_channels_last = device == "cpu" or precision == "bf16"
+    # A run settles `auto` by measuring (quorum.trials); what is only applied is not compiled.
+    return Speed(device, precision, is_channels_last, block["is_compiled"] is True)
 
 
 def has_fast_bf16(device: str) -> bool:

@@ -2,10 +2,11 @@
 
 import torch
 
-from quorum.batches import draw_batch
+from quorum.batches import cut_batch, draw_batch
 from quorum.errors import InputError
 from quorum.plans import training_crop
 from quorum.stores import StreamedStore, start_worker
+from quorum.targets import make_target
 
 # ASSUME: steps that each worker process reads ahead.
 READ_AHEAD = 4
@@ -69,6 +70,23 @@ class StepBatches(torch.utils.data.Dataset):
             pin_memory=num_workers > 0 and torch.cuda.is_available(),
             worker_init_fn=start_worker,
         )
+
+
+def learning_batch(store, draw, settings: dict) -> tuple:
+    """Return what a network learns from in one batch, on the store's device.
+
+    Returns
+    -------
+    inputs : float32 (batch, channels, z, y, x)
+    target : float32 (batch, heads, z, y, x)
+    counts : float32 (batch, heads, z, y, x)
+        1 where a voxel is covered and its head has a reader, else 0.
+    """
+    inputs, readers, staple, counts = cut_batch(store, draw, training_crop(settings), settings)
+    home = readers.device
+    num_readers, reader = store.num_readers[draw.cube].to(home), draw.reader.to(home)
+    target, has_reader = make_target(settings["target"], readers, staple, num_readers, reader)
+    return inputs, target, counts[:, None].float() * has_reader
 
 
 def as_is(item):

@@ -5,7 +5,6 @@ only hands out the numbers of the steps that are left; batches, dropout and the 
 functions of that number, and the state between steps is kept by quorum.checkpoints.
 """
 
-import functools
 import math
 import signal
 import time
@@ -15,32 +14,34 @@ import numpy as np
 import torch
 
 from quorum import validations
-from quorum.batches import DROPOUT, cut_batch
+from quorum.batches import DROPOUT
 from quorum.boards import Board
 from quorum.checkpoints import newest_name, save_checkpoint
 from quorum.energy import EnergyMeter
 from quorum.errors import InputError
-from quorum.losses import supervised_loss
+from quorum.losses import network_loss
 from quorum.memory_limits import is_out_of_memory, out_of_memory
 from quorum.networks import NUM_INPUTS, build_network
 from quorum.optimizers import learning_rate, make_optimizer
 from quorum.pace import Pace
-from quorum.plans import training_crop
 from quorum.speed import choose_speed
-from quorum.step_batches import StepBatches
-from quorum.targets import make_target, num_heads
+from quorum.step_batches import StepBatches, learning_batch
+from quorum.targets import num_heads
+from quorum.trials import measure_compiling
 
 # ASSUME: a loss so many times the sum of its weights has exploded; each loss here starts near 1.
 EXPLODED = 1000.0
 
 
-def make_network(settings: dict, seed: int):
-    """Return the plan's network with weights drawn from the seed, laid out as the plan says."""
+def make_network(settings: dict, seed: int, device: str = "cpu"):
+    """Return the plan's network with weights drawn from the seed, laid out for a device.
+
+    It is in the CPU's memory.
+    """
     torch.manual_seed(seed)
     num_inputs = NUM_INPUTS[settings["inputs"]]
     network = build_network(settings["network"], num_inputs, num_heads(settings["target"]))
-    # Convolutions on channels-last memory took 0.5 to 0.7 of the time here (tests/bench).
-    return network.to(memory_format=choose_speed(settings["speed"], "cpu").layout())
+    return network.to(memory_format=choose_speed(settings["speed"], device).layout())
 
 
 class Run(lightning.LightningModule):
@@ -70,10 +71,7 @@ class Run(lightning.LightningModule):
         self.train_store, self.validation_store = stores
         self.options = {"device": "cpu", "workers": 0, "board": None, **(options or {})}
         self.speed = choose_speed(settings["speed"], self.options["device"])
-        self.network = make_network(settings, seed)
-        compiled = self.speed.compiled(self.network)
-        # In a closure: Lightning would take a compiled module's weights for more weights.
-        self.compute = lambda inputs: compiled(inputs)
+        self.network, self.compiling = make_network(settings, seed, self.options["device"]), None
         self.state = state or {"step": 0, "history": [], "best": None, "num_worse": 0, "ema": None}
         if state:
             self.network.load_state_dict(state["network"])
@@ -84,8 +82,14 @@ class Run(lightning.LightningModule):
         self.pace = Pace(self.state["step"], settings["max_steps"])
 
     def setup(self, stage):
-        """Move the cubes to this process's own device, once."""
+        """Move the cubes to this process's own device, once; settle whether to compile."""
         self.place_stores(self.trainer.strategy.root_device)
+        if self.settings["speed"]["is_compiled"] == "auto":
+            self.compiling = self.trainer.strategy.broadcast(measure_compiling(self))
+            self.speed.is_compiled = self.compiling["is_faster"]
+        compiled = self.speed.compiled(self.network)
+        # In a closure: Lightning would take a compiled module's weights for more weights.
+        self.compute = lambda inputs: compiled(inputs)
 
     def place_stores(self, device):
         """Keep the cubes on a device."""
@@ -173,35 +177,16 @@ class Run(lightning.LightningModule):
             When the loss is not finite or has exploded.
         """
         store = store.to(self.device)
-        inputs, readers, staple, counts = cut_batch(
-            store, draw, training_crop(self.settings), self.settings
-        )
-        target, has_reader = make_target(
-            self.settings["target"],
-            readers,
-            staple,
-            store.num_readers[draw.cube].to(readers.device),
-            draw.reader.to(readers.device),
-        )
+        batch = learning_batch(store, draw, self.settings)
         torch.manual_seed(dropout_seed(self.run_seed, number, self.global_rank))
-        loss = self.network_loss(inputs, target, counts[:, None].float() * has_reader)
+        options = {"losses": self.settings["losses"], "speed": self.speed}
+        loss = network_loss(self.compute, self.network, batch, **options)
         value = float(loss.detach())
         if not abs(value) <= EXPLODED * sum(self.settings["losses"].values()):
             num_batches = self.settings["accumulate_batches"]
             self.refuse("the loss", value, number // num_batches, [(store, draw)])
         self.manual_backward(loss / self.settings["accumulate_batches"])
         return value
-
-    def network_loss(self, inputs, target, counts):
-        """Return the plan's losses of the network's output, or what the network makes of them."""
-        inputs = inputs.contiguous(memory_format=self.speed.layout())
-        losses = functools.partial(supervised_loss, self.settings["losses"])
-        if not hasattr(self.network, "own_loss"):
-            with self.speed.mixed():
-                outputs = self.compute(inputs)
-            return losses(outputs, target, counts)
-        with self.speed.mixed():
-            return self.network.own_loss(inputs, target, counts, losses)
 
     def mean_of_ranks(self, loss: float) -> float:
         """Return the mean loss over all processes."""

@@ -1,5 +1,6 @@
 """The engine: streamed cubes, several processes, memory that runs out, energy, TensorBoard."""
 
+import contextlib
 import json
 import os
 import resource
@@ -16,21 +17,17 @@ import torch
 from model_factory import make_cohort, tiny_settings
 from train_model import main
 
-from quorum import fitting, memory_limits, training, validations
+from quorum import fitting, memory_limits, training, trials, validations
 from quorum.checkpoints import list_checkpoints, save_checkpoint
 from quorum.energy import EnergyMeter
 from quorum.errors import InputError
-from quorum.memory_limits import (
-    bounded_memory,
-    find_batch_size,
-    is_out_of_memory,
-    largest_batch,
-    out_of_memory,
-)
+from quorum.memory_limits import bounded_memory, is_out_of_memory, out_of_memory
 from quorum.shards import open_shards
 from quorum.speed import choose_speed
 from quorum.step_batches import StepBatches
 from quorum.stores import StreamedStore, fits_memory, load_store, store_digest
+from quorum.training import make_network
+from quorum.trials import Trial, find_batch_size, largest_batch, measure_compiling, step_fits
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +47,12 @@ def keep_sigterm():
 def weights_of(out):
     """Return a run's weights."""
     return torch.load(out / "model.pt", weights_only=True)["weights"]
+
+
+def store_of(cohort):
+    """Return all cubes in memory."""
+    cubes = open_shards(cohort.shards)
+    return load_store(cubes, list(range(len(cubes))))
 
 
 def test_streamed_cubes_give_the_very_same_run(cohort, tmp_path):
@@ -161,6 +164,84 @@ def test_auto_is_settled_by_the_device(monkeypatch):
         assert choose_speed(block, "cpu").precision == precision
     assert choose_speed({**block, "precision": "fp32"}, "cpu").precision == "fp32"
     assert choose_speed(block, "cpu").layout() == torch.contiguous_format
+    block |= {"is_channels_last": "auto", "is_compiled": "auto"}
+    for device, has_bf16, is_last in (("cpu", False, True), ("cuda", True, True)):
+        monkeypatch.setattr("quorum.speed.has_fast_bf16", lambda _, found=has_bf16: found)
+        assert choose_speed(block, device).is_channels_last is is_last
+    assert not choose_speed({**block, "precision": "fp32"}, "cuda").is_channels_last
+    assert not choose_speed(block, "cuda").is_compiled  # until it was measured
+
+
+class Machine:
+    """A stand-in for a run on a GPU, whose steps are done on the CPU."""
+
+    def __init__(self, store, **changes):
+        self.settings = tiny_settings(is_deterministic=False, max_steps=9000, **changes)
+        self.speed = choose_speed(self.settings["speed"], "cpu")
+        self.network, self.train_store = make_network(self.settings, 0), store
+        self.state = {"step": 0}
+
+
+@pytest.mark.parametrize(("factor", "is_faster"), [(0.5, True), (0.99, False)])
+def test_compiling_is_measured_on_a_copy_where_it_may_pay(cohort, monkeypatch, factor, is_faster):
+    run = Machine(store_of(cohort))
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    assert measure_compiling(run) == {
+        "is_faster": False,
+        "plain_step_s": None,
+        "compiled_step_s": None,
+    }  # a CPU
+    seconds = trials.step_seconds(run, is_compiled=False)
+    assert seconds > 0
+    assert all(torch.equal(before[k], value) for k, value in run.network.state_dict().items())
+    run.speed.device = "cuda"
+    took = {False: 2.0, True: 2.0 * factor}
+    monkeypatch.setattr(trials, "step_seconds", lambda _, is_compiled: took[is_compiled])
+    found = measure_compiling(run)
+    assert found == {
+        "is_faster": is_faster,
+        "plain_step_s": 2.0,
+        "compiled_step_s": 2.0 * factor,
+    }
+    for name, value in (("is_deterministic", True), ("max_steps", 1999)):
+        run.settings[name], kept = value, run.settings[name]
+        assert measure_compiling(run)["plain_step_s"] is None
+        run.settings[name] = kept
+    run.state["step"] = 7001  # 1999 are left
+    assert measure_compiling(run)["plain_step_s"] is None
+
+
+def test_a_network_that_the_compiler_refuses_runs_without(cohort, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    run = Machine(store_of(cohort))
+
+    def refuse(_, is_compiled):
+        if is_compiled:
+            raise RuntimeError("backend='inductor' raised:\nno compiler")
+        return 2.0
+
+    run.speed.device = "cuda"
+    monkeypatch.setattr(trials, "step_seconds", refuse)
+    assert measure_compiling(run) == {
+        "is_faster": False,
+        "plain_step_s": 2.0,
+        "compiled_step_s": None,
+    }
+    assert "not compiled: RuntimeError" in caplog.text
+
+
+@pytest.mark.parametrize("is_faster", [True, False])
+def test_what_was_measured_is_done_and_recorded(cohort, tmp_path, monkeypatch, is_faster):
+    found = {"is_faster": is_faster, "plain_step_s": 2.0, "compiled_step_s": 1.0}
+    monkeypatch.setattr("quorum.training.measure_compiling", lambda _: found)
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network: compiled.append(network) or network)
+    plan = cohort.plan("compiling", max_steps=1, speed={"is_compiled": "auto"})
+    main(cohort.train_flags(plan, tmp_path))
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["speed"]["is_compiled"] is is_faster
+    assert record["speed"]["compiling"] == found
+    assert len(compiled) == is_faster
 
 
 def test_the_largest_batch_is_found_by_trying():
@@ -174,35 +255,79 @@ def test_the_largest_batch_is_found_by_trying():
 def test_a_batch_that_fits_is_said_on_request_and_nothing_written(cohort, tmp_path, caplog):
     caplog.set_level("INFO")
     flags = cohort.train_flags(cohort.plan("fits"), tmp_path)
-    assert main([*flags, "--find-batch-size", "--memory-mb", "900"]) == 0
+    assert main([*flags, "--find-batch-size"]) == 0
     assert "12 crops (up to 12 were tried)" in caplog.text
+    assert "beside 12 cubes to train on and 4 to validate on" in caplog.text
     assert not any(tmp_path.iterdir())
 
 
-def test_a_step_that_does_not_fit_is_told_from_one_that_fails():
-    settings = tiny_settings(batch_size=1)
-    speed = choose_speed(settings["speed"], "cpu")
-
-    class Hungry(torch.nn.Module):
+def test_a_step_that_does_not_fit_is_told_from_one_that_fails(cohort):
+    class Hungry(torch.nn.Conv3d):
         def forward(self, image):
             torch.empty(2**40 if len(image) > 3 else 1, dtype=torch.uint8)
-            return image.requires_grad_()
+            return super().forward(image)
 
-    options = {"most": 9, "limit_mb": 500}
-    assert find_batch_size(Hungry(), settings, speed, **options) == 3
+    def largest(network):
+        settings = tiny_settings()
+        speed = choose_speed(settings["speed"], "cpu")
+        return find_batch_size(Trial(network, settings, store_of(cohort), speed), most=9)
+
+    assert largest(Hungry(1, 1, 1)) == 3
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        find_batch_size(torch.nn.Linear(3, 2), settings, speed, **options)
+        largest(torch.nn.Linear(3, 2))
     with bounded_memory(50), pytest.raises(RuntimeError) as caught:
         torch.empty(400 * 2**20, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+def test_a_trial_holds_what_a_run_s_step_holds(cohort):
+    settings = tiny_settings(accumulate_batches=3, speed={"precision": "bf16"})
+    network, seen = make_network(settings, 0), []
+    trial = Trial(network, settings, store_of(cohort), choose_speed(settings["speed"], "cpu"))
+
+    def note(_, inputs, outputs):
+        held = [p.grad is not None for p in network.parameters()]
+        moments = sum(v.numel() for s in trial.optimizer.state.values() for v in s.values())
+        seen.append((len(inputs[0]), outputs.dtype, all(held), moments))
+
+    network.register_forward_hook(note)
+    weights = sum(p.numel() for p in network.parameters())
+    assert step_fits(trial, 5)
+    sizes, kinds, has_gradient, moments = zip(*seen, strict=True)
+    # Two steps of two batches each: the second is added to gradients, the second step has moments.
+    assert sizes == (5,) * 4
+    assert set(kinds) == {torch.bfloat16}
+    assert has_gradient == (False, True) * 2
+    assert moments[:2] == (0, 0)
+    assert min(moments[2:]) >= 2 * weights
+    assert sum(value.numel() for value in trial.average.values()) == weights
+    assert trial.average.keys() == dict(network.named_parameters()).keys()
+
+
+def test_a_job_s_memory_counts_what_it_holds_already(cohort, monkeypatch):
+    settings = tiny_settings()
+    speed = choose_speed(settings["speed"], "cpu")
+    trial = Trial(make_network(settings, 0), settings, store_of(cohort), speed)
+    bounds = []
+
+    def note(limit_mb):
+        bounds.append(limit_mb)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(trials, "bounded_memory", note)
+    monkeypatch.setattr(trials, "used_mb", lambda: 300)
+    monkeypatch.setattr(trials, "memory_mb", lambda _: (900, 1000))
+    for limit_mb in (None, 700, 5000, 200):
+        find_batch_size(trial, most=1, limit_mb=limit_mb)
+    assert bounds == [900, 400, 900, 0]
 
 
 def test_memory_that_runs_out_says_what_was_asked(cohort, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 99 bytes")
 
-    monkeypatch.setattr("quorum.training.cut_batch", fail)
+    monkeypatch.setattr("quorum.training.learning_batch", fail)
     with pytest.raises(InputError) as caught:
         main(cohort.train_flags(cohort.plan("memory"), tmp_path))
     asked = "unet3d on 2 crops of [16, 32, 32]"
