@@ -8,7 +8,8 @@ Writes
     --out-folder  for each point, box or scan: <name>.image.nii.gz (int16, HU),
                   <name>.probability.nii.gz (float32), <name>.mask.nii.gz (uint8), on the model's
                   grid, in place;
-                  found.csv: the table `found_nodules`, one row a connected part of the answer
+                  found.csv: the table `found_nodules`, one row a connected part of the answer;
+                  regions.csv: the table `predicted_regions`, one row a point, box or scan
 Method
     The series is checked and resampled as the project's own are. A point is a user's click: the
     network sees the crop around it, and its answer is post-processed as its validation fold wanted.
@@ -16,7 +17,8 @@ Method
     Gaussian (MONAI). A network that was trained on crops around nodules has seen few other
     things: over a whole scan it marks vessels and walls too; each found part has its mean
     probability, to be sorted by. predict_cubes predicts the project's own cubes and guards the
-    split; this script knows no split: use models whose training patients are others.
+    split; this script knows no split: use models whose training patients are others. Against
+    masks that you have, scripts/score_series.py scores what is written here.
 Source
     DICOM PS3.3 C.7.6.2; sliding windows: monai.inferers.SlidingWindowInferer.
 """
@@ -123,17 +125,25 @@ def main(argv=None):
     regions = chosen_regions(args, scan, model)
     shared = {key: model[key] for key in ("experiment", "fold", "seed")}
     shared |= {"series_uid": about["series_uid"], "data_kind": about["data_kind"]}
-    rows, num_empty = [], 0
+    rows, table = [], []
     with write_whole_folder(args.out_folder) as folder:
         for region in progress(regions, "regions"):
             options = {"has_flips": not args.no_flips, "overlap": args.overlap}
             found = predict_region(model, scan, region, **options)
             write_region(folder, region, found, about["data_kind"])
             new = [{**shared, **row} for row in found_rows(region, found)]
-            num_empty += not new
+            place = region.point_zyx_vox if region.inside is None else None
+            point = None if place is None else region.geometry.index_to_lps(place)
+            table.append({
+                **shared, "region": region.name, "num_parts": len(new),
+                "point_lps_mm": None if point is None else [round(float(v), 3) for v in point],
+            })  # fmt: skip
             rows += new
         frame = pd.DataFrame(rows, columns=column_names("found_nodules"))
-        write_table(frame, folder / "found.csv", "found_nodules", provenance(__file__, args))
+        made_by = provenance(__file__, args)
+        write_table(frame, folder / "found.csv", "found_nodules", made_by)
+        write_table(pd.DataFrame(table), folder / "regions.csv", "predicted_regions", made_by)
+    num_empty = sum(not row["num_parts"] for row in table)
     dropped = {"nothing found": num_empty}
     log_counts("regions", came_in=len(regions), dropped=dropped, went_out=len(regions) - num_empty)
 

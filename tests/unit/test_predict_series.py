@@ -7,6 +7,7 @@ import numpy as np
 import predict_cubes
 import predict_series
 import pytest
+import score_series
 import SimpleITK as sitk
 import torch
 import train_model
@@ -16,7 +17,9 @@ from model_factory import make_cohort
 from quorum.errors import InputError
 from quorum.models import read_model
 from quorum.other_series import open_series
+from quorum.scoring import reference_masks
 from quorum.shards import open_shards
+from quorum.surface_metrics import dice
 from quorum.tables import read_table
 
 CROP = (16, 32, 32)
@@ -246,3 +249,29 @@ def test_a_real_series_is_read_and_predicted_in_place(run, real_data, tmp_path):
     # Soft tissue at the nodule's middle, lung somewhere in the crop.
     assert -100 < hu[z - 1 : z + 2, y - 1 : y + 2, x - 1 : x + 2].mean() < 150
     assert np.percentile(hu, 2) < -700
+
+
+def test_an_answer_is_scored_against_the_users_own_masks(run, nodule, tmp_path):
+    cubes, index, click, *_ = nodule
+    path = write_cube(tmp_path / "scan.nii.gz", cubes, index)
+    predict(run, path, tmp_path / "out", "--point-lps-mm", *point_of(cubes, index, click))
+    (row,) = read_table(tmp_path / "out" / "regions.csv", "predicted_regions").to_dict("records")
+    assert row["point_lps_mm"] == pytest.approx([float(v) for v in point_of(cubes, index, click)])
+    readers, masks = cubes.readers(index), []
+    for k in range(int(cubes.num_readers[index])):
+        image = sitk.ReadImage(str(path))
+        mask = sitk.GetImageFromArray(readers >> k & 1)
+        mask.CopyInformation(image)
+        masks.append(str(tmp_path / f"reader{k + 1}.nii.gz"))
+        sitk.WriteImage(mask, masks[-1])
+    score_series.main([
+        "--predictions", str(tmp_path / "out"), "--masks", *masks,
+        "--out-scores", str(tmp_path / "scores.csv"),
+    ])  # fmt: skip
+    table = read_table(tmp_path / "scores.csv", "external_scores")
+    answer = volume(tmp_path / "out" / "point1.mask.nii.gz")[0] > 0
+    window = tuple(slice(c - s // 2, c - s // 2 + s) for c, s in zip(click, CROP, strict=True))
+    reference = reference_masks(readers[window], len(masks))["consensus"]
+    ours = table[(table["subject"] == "model") & (table["reference"] == "consensus")]
+    assert ours["dice"].tolist() == pytest.approx([dice(answer, reference)])
+    assert set(table["experiment"]) == {"tiny"}
