@@ -16,9 +16,9 @@ Method
     native: the same field on the lattice of its series (slices at uneven places: linear onto equal
     steps), the consensus of the outlines drawn there; nnU-Net chooses spacing and anisotropy. What
     was not scanned has nnU-Net's ignore label. nnU-Net plans its network by itself (3d_fullres).
-    It predicts the crop around each click, mirrored along all axes as it always does, without
-    post-processing; from native inputs its probability is resampled to the crop of 1 mm, linearly.
-    Its answer is where it is at least one half.
+    It predicts the crop around each click, with --flips averaged over mirrored axes as it does by
+    itself, without post-processing; from native inputs its probability is resampled to the crop of
+    1 mm, linearly. Its answer is where it is at least one half.
     --epochs 0 is its own schedule (1000 epochs of 250 batches as large as it plans); any other
     number is a small budget, and the experiment's name then ends in _small. It draws without a
     seed.
@@ -111,6 +111,7 @@ def parse_args(argv):
     parser.add_argument(
         "--click-offsets-mm", required=True, nargs="+", type=float, help="distances, mm"
     )
+    parser.add_argument("--flips", required=True, choices=("True", "False"), help="test-time flips")
     parser.add_argument("--seed", required=True, type=int, help="seed of the clicks")
     parser.add_argument("--epochs", required=True, type=int, help="0: nnU-Net's own schedule")
     parser.add_argument("--iterations-per-epoch", required=True, type=int, help="batches an epoch")
@@ -167,11 +168,11 @@ def main(argv=None):
     write_dataset(folder, inputs, indices["train"] + indices["validate"])
     options = {"offsets_mm": args.click_offsets_mm, "crop_vox": args.crop_vox, "seed": args.seed}
     crops = (indices["score"], *cut_crops(inputs, indices["score"], **options))
-    job = {**budget, "split": split, "threads": args.threads}
+    job = {**budget, "split": split, "threads": args.threads, "mirrors": args.flips == "True"}
     probability, plan = run_job(folder, args.python, crops[-1], job)
     write_predictions(args, cubes, crops, probability)
     notes = {"experiment": name_of(args.epochs, args.inputs), "fold": args.fold, **budget, **plan}
-    notes |= {"inputs": args.inputs, "is_small_budget": bool(args.epochs)}
+    notes |= {"inputs": args.inputs, "is_small_budget": bool(args.epochs), "flips": args.flips}
     notes |= {"duration_s": round(time.monotonic() - started_s, 1), "data_kind": cubes.data_kind}
     notes |= {"hardware": hardware(), "made_by": provenance(__file__, args)}
     with write_whole(args.out_record) as temporary:

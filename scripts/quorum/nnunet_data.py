@@ -97,7 +97,7 @@ def run_job(folder: Path, python, pictures: list, options: dict) -> tuple:
     pictures : list of quorum.nnunet_inputs.Picture
     options : dict
         split (train and val, lists of nodule_id), epochs (0 for nnU-Net's own schedule),
-        iterations_per_epoch, batch_size (of a small budget), threads.
+        iterations_per_epoch, batch_size (of a small budget), threads, mirrors.
 
     Returns
     -------

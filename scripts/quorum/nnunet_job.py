@@ -72,11 +72,11 @@ def train(job: dict) -> Trainer:
     return trainer
 
 
-def predict(trainer: Trainer, images, spacings_mm: list) -> list:
+def predict(trainer: Trainer, images, spacings_mm: list, *, mirrors: bool) -> list:
     """Return the probability of being nodule of every image (z, y, x) [HU], each of its shape."""
     trainer.set_deep_supervision_enabled(False)
     predictor = nnUNetPredictor(
-        use_mirroring=True,
+        use_mirroring=mirrors,
         perform_everything_on_device=trainer.device.type == "cuda",
         device=trainer.device,
         allow_tqdm=False,
@@ -118,7 +118,9 @@ def main(path):
     plan(job)
     torch.set_num_threads(job["threads"])
     trainer = train(job)
-    probability = predict(trainer, np.load(job["crops"]), job["spacings_mm"])
+    probability = predict(
+        trainer, np.load(job["crops"]), job["spacings_mm"], mirrors=job["mirrors"]
+    )
     np.savez(job["answer"], *probability, notes=json.dumps(plan_notes(trainer)))
 
 

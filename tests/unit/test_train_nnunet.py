@@ -54,7 +54,17 @@ def flags_of(cohort, python, out, *, epochs=1):
     return [
         *("--splits", str(cohort.splits), "--shards", *cohort.shards, "--consensus", "majority"),
         *("--fold", "0", "--num-folds", "5", "--crop-vox", *map(str, CROP)),
-        *("--click-offsets-mm", "0", "4", "--seed", "0", "--epochs", str(epochs)),
+        *(
+            "--click-offsets-mm",
+            "0",
+            "4",
+            "--flips",
+            "False",
+            "--seed",
+            "0",
+            "--epochs",
+            str(epochs),
+        ),
         *(
             "--iterations-per-epoch",
             "2",
@@ -111,6 +121,7 @@ def test_its_answer_lies_where_the_click_was(tmp_path, stand_in):
     job = json.loads(seen.read_text())
     assert not set(job["split"]["train"]) & set(job["split"]["val"])
     assert (job["epochs"], job["iterations_per_epoch"], job["batch_size"]) == (1, 2, 3)
+    assert job["mirrors"] is False
     with open_predictions(tmp_path / "p.h5") as found:
         assert not set(found["nodule_id"].asstr()) & set().union(*job["split"].values())
     record = json.loads((tmp_path / "record.json").read_text())
@@ -165,6 +176,7 @@ def native_cohort(folder, direction=(1, 1)):
         "--fold": 0,
         "--num-folds": 3,
         "--click-offsets-mm": 0,
+        "--flips": True,
         "--seed": 0,
         "--epochs": 1,
         "--iterations-per-epoch": 2,
@@ -210,6 +222,7 @@ def test_what_native_inputs_answer_lies_on_the_cubes_grid(tmp_path, stand_in):
     run(flags, program)
     job = json.loads(seen.read_text())
     assert job["spacings_mm"] == [[2.0, 0.5, 0.5]]
+    assert job["mirrors"] is True
     assert job["split"] == {"train": ["n3"], "val": ["n2"]}
     with open_predictions(tmp_path / "p.h5") as found:
         assert found.attrs["experiment"] == "nnunet_native_small"

@@ -110,6 +110,7 @@ rule train_nnunet:
         consensus=config["consensus"],
         crop_vox=config["train_model"]["crop_vox"],
         click_offsets_mm=config["predict_cubes"]["click_offsets_mm"],
+        flips=config["predict_cubes"]["flips"],
         seed=config["predict_cubes"]["seed"],
         epochs=nnunet_epochs,
         iterations=config["train_nnunet"]["iterations_per_epoch"],
@@ -129,6 +130,7 @@ rule train_nnunet:
         " --num-folds {params.num_folds}"
         " --crop-vox {params.crop_vox}"
         " --click-offsets-mm {params.click_offsets_mm}"
+        " --flips {params.flips}"
         " --seed {params.seed}"
         " --epochs {params.epochs}"
         " --iterations-per-epoch {params.iterations}"
