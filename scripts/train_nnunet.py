@@ -168,11 +168,12 @@ def main(argv=None):
     write_dataset(folder, inputs, indices["train"] + indices["validate"])
     options = {"offsets_mm": args.click_offsets_mm, "crop_vox": args.crop_vox, "seed": args.seed}
     crops = (indices["score"], *cut_crops(inputs, indices["score"], **options))
-    job = {**budget, "split": split, "threads": args.threads, "mirrors": args.flips == "True"}
+    flips = args.flips == "True"
+    job = {**budget, "split": split, "threads": args.threads, "mirrors": flips}
     probability, plan = run_job(folder, args.python, crops[-1], job)
     write_predictions(args, cubes, crops, probability)
     notes = {"experiment": name_of(args.epochs, args.inputs), "fold": args.fold, **budget, **plan}
-    notes |= {"inputs": args.inputs, "is_small_budget": bool(args.epochs), "flips": args.flips}
+    notes |= {"inputs": args.inputs, "is_small_budget": bool(args.epochs), "flips": flips}
     notes |= {"duration_s": round(time.monotonic() - started_s, 1), "data_kind": cubes.data_kind}
     notes |= {"hardware": hardware(), "made_by": provenance(__file__, args)}
     with write_whole(args.out_record) as temporary:

@@ -232,6 +232,7 @@ def test_what_native_inputs_answer_lies_on_the_cubes_grid(tmp_path, stand_in):
     assert 2 * (answer & wanted).sum() / (answer.sum() + wanted.sum()) > 0.9
     record = json.loads((tmp_path / "record.json").read_text())
     assert (record["inputs"], record["data_kind"]) == ("native", "cut_out")
+    assert (record["flips"], record["is_small_budget"]) == (True, True)
 
 
 def test_a_probability_is_resampled_linearly_to_its_place():
