@@ -250,6 +250,33 @@ def network_runs(pattern):
     ]
 
 
+def classifier_tables():
+    """What the classifiers' labels were scored with; none by default."""
+    labels, tables = config["train_classifier"]["labels"], ("csv", "summary.csv", "calibration.csv")
+    return expand("<results>/score_classifier/{label}.{table}", label=labels, table=tables)
+
+
+def explanations(suffix):
+    """One path a run of a network, and one a run of a classifier."""
+    pattern = f"fold{{fold}}_seed{{seed}}.{suffix}"
+    runs = {"fold": config["run_folds"], "seed": config["seeds"]}
+    labels = config["train_classifier"]["labels"]
+    networks = network_runs(f"<results>/explain_predictions/{{experiment}}/{pattern}")
+    maps = expand(f"<results>/explain_classifier/{{label}}/{pattern}", label=labels, **runs)
+    return networks + maps
+
+
+def classifier_settings():
+    """How classifiers are trained, as JSON: their own block, and train_model's changes of a crop."""
+    own, base = config["train_classifier"], config["train_model"]
+    keys = ("channels", "strides", "dropout", "crop_vox", "batch_size", "max_steps")
+    more = ("validate_every_steps", "learning_rate", "weight_decay")
+    changes = ("hu_window", "flip_axes", "max_shift_vox", "max_hidden_end_slices")
+    settings = {key: own[key] for key in keys + more}
+    settings |= {key: base[key] for key in changes + ("intensity", "elastic")}
+    return json.dumps({**settings, "inputs": "image"}, sort_keys=True)
+
+
 def member_models(wildcards):
     """The models of all folds and seeds of an experiment: the members of its ensemble."""
     pattern = "<results>/train_model/{experiment}/fold{fold}_seed{seed}/model.pt"

@@ -47,12 +47,9 @@ rule write_report:
         ),
         papers=papers_table,
         made=tables_made(),
-        explanations=network_runs(
-            "<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.h5"
-        ),
-        sanity=network_runs(
-            "<results>/explain_predictions/{experiment}/fold{fold}_seed{seed}.sanity.csv"
-        ),
+        explanations=explanations("h5"),
+        sanity=explanations("sanity.csv"),
+        classifiers=classifier_tables(),
         handed=[
             *expand("<results>/write_cards/{file}", file=FILES),
             "<results>/write_summary/summary.pdf",
@@ -109,7 +106,7 @@ rule write_report:
         " --scores {input.scores}"
         " --summary {input.summary}"
         " --offsets {input.offsets}"
-        " --tables {input.tables} {input.evaluation} {input.nodule_scores} {input.papers} {input.made} {input.sanity}"
+        " --tables {input.tables} {input.evaluation} {input.nodule_scores} {input.papers} {input.made} {input.sanity} {input.classifiers}"
         " --explanations {input.explanations}"
         " --viewer {params.viewer}"
         " --max-viewer-nodules {params.max_viewer_nodules}"
