@@ -82,7 +82,7 @@ def our_columns(row: dict, scores, nodules, *, consensus: str, resamples: int, s
     data_kind = scores["data_kind"].iloc[0]
     if not names:
         wanted = row["nearest"][0]
-        reason = f"no run of {wanted} among these; `snakemake reproduce_papers` makes it"
+        reason = f"no run of {wanted} among these (snakemake reproduce_papers makes one)"
         return {"no_value_reason": reason}
     if data_kind == "phantom":
         return {"our_experiment": names[0], "data_kind": data_kind, "no_value_reason": PHANTOM}

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from quorum.report import svg
 from quorum.report.funnel_figure import funnel_figure
+from quorum.report.measure_words import code_words
 from quorum.report.svg import Figure
 from quorum.report.tabular import Column, Section, Table, frame_table, is_missing, records
 
@@ -29,6 +30,7 @@ STRATA = {
     "texture_median": "texture, median",
     "slice_spacing_mm": "slice spacing",
 }
+CODES = ("rule", "statistic", "decision")  # columns that hold names of the code
 SHOWN = ("iou", "dice", "hd95_mm", "alpha_malignancy", "icc_diameter_mm")
 
 
@@ -45,7 +47,10 @@ def agreement_section(inputs) -> Section | None:
     }
     for key, (table, name, caption, columns) in OPTIONAL.items():
         if found.get(table) is not None:
-            tables[key] = frame_table(name, caption, found[table], columns)
+            rows = records(found[table])
+            for row in rows:
+                row |= {code: code_words(row[code]) for code in CODES if row.get(code)}
+            tables[key] = frame_table(name, caption, rows, columns)
     figures = {"funnel": funnel_figure(found["funnel"])}
     for kind in ("most", "least"):
         outlines = found["extremes"][found["extremes"]["kind"] == kind]

@@ -176,7 +176,9 @@ def intervals(name: str, title: str, rows: list, *, x_label: str, at: dict | Non
     for label, value in at.items():
         top = svg.MARGIN["top"]
         parts.append(svg.line(axes.x(value), top, axes.x(value), axes.y(0), "limit"))
-        parts.append(svg.text(axes.x(value) + 4, top + 9, label, class_="tick strong"))
+        on_left = axes.x(value) + 4 + 6.9 * len(label) > svg.WIDTH
+        place, anchor = (-4, "end") if on_left else (4, "start")
+        parts.append(svg.text(axes.x(value) + place, top + 9, label, anchor, "tick strong"))
     for index, row in enumerate(rows):
         y, tone = svg.MARGIN["top"] + 34 * index + 17, svg.colour(row["tone"])
         parts.append(svg.line(axes.left, y, svg.WIDTH - svg.MARGIN["right"], y, "grid"))

@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from quorum.report import svg
+from quorum.report.measure_words import code_words
 from quorum.report.svg import Figure
 from quorum.report.tabular import (
     Column,
@@ -157,7 +158,10 @@ def cohort_section(inputs) -> Section:
     table_one = inputs.tables.get("table_one")
     if table_one is not None:
         columns = schema_columns("table_one", TABLE_ONE)
-        tables["table_one"] = frame_table("table-1", "Table 1", table_one, columns)
+        rows = records(table_one)
+        for row in rows:
+            row["characteristic"] = code_words(row["characteristic"])
+        tables["table_one"] = frame_table("table-1", "Table 1", rows, columns)
     values = {
         "num_groups": steps[0]["num_in"] if steps else 0,
         "num_selected": len(inputs.nodules),

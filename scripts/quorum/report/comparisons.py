@@ -4,7 +4,7 @@ from quorum.report import charts
 from quorum.report.fifth_reader import nan
 from quorum.report.gallery import central_rows
 from quorum.report.measure_words import measure_words, reference_words
-from quorum.report.svg import number
+from quorum.report.svg import number, tick_words
 from quorum.report.tabular import Section, frame_table, records, schema_columns
 
 PAIRS = {
@@ -26,7 +26,7 @@ SPREAD = {
 }  # fmt: skip
 VOLUMES = {
     "experiment": "experiment", "subject_words": "subject", "reference_words": "against",
-    "scale": "scale",
+    "scale_words": "scale",
     "bias": "bias", "interval": "95 % interval", "standard_deviation": "standard deviation",
     "limit_low": "lower limit", "limit_high": "upper limit", "slope": "slope",
     "num_nodules": "nodules", "num_patients": "patients",
@@ -67,7 +67,9 @@ def comparisons_section(inputs) -> Section:
     is_claim = True
     if found.get("ranks") is not None:
         is_claim = bool(found["ranks"]["is_claim"].all())
-        rows = worded(found["ranks"], "rank_low", "rank_high")
+        rows = worded(found["ranks"])
+        for row in rows:
+            row["interval"] = f"{tick_words(row['rank_low'])} to {tick_words(row['rank_high'])}"
         columns = schema_columns("ranks", RANKS, ("rank", "mean_rank"))
         tables["ranks"] = frame_table("ranks", "Ranks and their stability", rows, columns)
     if found.get("spread") is not None:
@@ -88,6 +90,7 @@ def volumes_section(inputs) -> Section:
     rows = worded(frame, "bias_low", "bias_high")
     for row in rows:
         row["subject_words"] = reference_words(row["subject"])
+        row["scale_words"] = {"mm3": "mm³", "percent": "% of the mean"}[row["scale"]]
     shown, figures = inputs.shown_experiment, {}
     for scale in ("mm3", "percent"):
         one = [

@@ -2,6 +2,7 @@
 
 from quorum.fifth_words import ENDPOINTS, PARTS, VERDICTS
 from quorum.report import charts
+from quorum.report.measure_words import code_words
 from quorum.report.svg import number
 from quorum.report.tabular import Section, frame_table, records, schema_columns
 
@@ -135,6 +136,8 @@ def groups_section(inputs) -> Section:
     )
     mine = frame[(frame["experiment"] == shown) & (frame["part"] == frame["part"].iloc[0])]
     for group, part in mine.groupby("group", sort=False):
+        if len(part) < 2:
+            continue  # one level is all nodules, which the test above shows
         rows = [
             {
                 "label": f"{row['level']} (n {row['num_nodules']})",
@@ -170,8 +173,10 @@ def performance_tables(inputs) -> dict:
         return {}
     columns = schema_columns("performance", PERFORMANCE)
     caption = "Dice by what the headers say"
-    rows = records(frame)
+    place = {name: k for k, name in enumerate(inputs.experiments)}
+    rows = sorted(records(frame), key=lambda row: place.get(row["experiment"], len(place)))
     for row in rows:
+        row["characteristic"] = code_words(row["characteristic"])
         if row["low"] is not None:
             row["interval"] = f"{number(row['low'])} to {number(row['high'])}"
     return {"performance": frame_table("performance", caption, rows, columns)}

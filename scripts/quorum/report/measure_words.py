@@ -35,6 +35,7 @@ REFERENCES = {
     "staple": "readers, where STAPLE and the vote differ",
     "reader": "the reader left out",
 }
+UNITS = {"_mm3": "mm³", "_mm": "mm", "_years": "years"}
 
 
 def measure_words(measure: str) -> str:
@@ -44,6 +45,14 @@ def measure_words(measure: str) -> str:
         return MEASURES.get(measure, str(measure).replace("_", " "))
     words = MEASURES.get(what, what.replace("_", " "))
     return f"the reader’s {words}" if whose == "reader" else f"{words}: model − reader"
+
+
+def code_words(code: str) -> str:
+    """Return the name of a column or rule in words, its unit behind a comma."""
+    for ending, unit in UNITS.items():
+        if code.endswith(ending):
+            return f"{code.removesuffix(ending)}, {unit}".replace("_", " ")
+    return code.replace("_", " ")
 
 
 def reference_words(reference: str) -> str:

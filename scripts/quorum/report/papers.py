@@ -25,7 +25,7 @@ BESIDE = schema_columns("papers", {
     "our_reader_value": "our readers", "our_reader_definition": "defined as", "nodules": "nodules",
     "readers": "readers", "consensus": "consensus", "split": "split", "input": "input",
     "source": "source", "read": "how it was read", "note": "note",
-})  # fmt: skip
+}, ("value",))  # fmt: skip
 BESIDE = [replace(c, link="url") if c.key == "source" else c for c in BESIDE]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 460, 270
+HALF_LETTER = 3.2  # of an axis, in the picture's units
 MARGIN = {"left": 60, "right": 14, "top": 12, "bottom": 44}
 NUM_COLOURS = 8
 
@@ -161,10 +162,12 @@ def frame(axes: Axes, x_label: str, y_label: str, *, x_ticks=None, y_ticks=None)
         parts.append(text(left - 7, axes.y(value) + 4, tick_words(value), "end", "tick"))
     for value in x_ticks:
         parts.append(line(axes.x(value), bottom, axes.x(value), bottom + 4, "axis"))
-        parts.append(text(axes.x(value), bottom + 17, tick_words(value), "middle", "tick"))
+        words = tick_words(value)
+        place = min(axes.x(value), WIDTH - HALF_LETTER * len(words))
+        parts.append(text(place, bottom + 17, words, "middle", "tick"))
     parts.append(line(left, bottom, right, bottom, "axis"))
-    # A label longer than the axis moves to where it is whole; 3.2: half a letter's width.
-    half = 3.2 * len(x_label)
+    # A label longer than the axis moves to where it is whole.
+    half = HALF_LETTER * len(x_label)
     center = max(half, min((left + right) / 2, WIDTH - half))
     parts.append(text(center, axes.height - 8, x_label, "middle", "label"))
     if y_label:
