@@ -91,6 +91,9 @@ def experiment_facts(name: str, records: list, summary) -> dict:
         "duration_s": float(np.sum(durations)) if durations else None,
         "hardware": hardware_words(records[0].get("hardware", {})),
         "losses": loss_words(settings.get("losses", {})),
+        "loss_names": [name for name, weight in settings.get("losses", {}).items() if weight],
+        "optimizer": settings.get("optimizer", {}).get("name"),
+        "steps": sorted({step for a in answers for step in str(a.get("postprocess")).split("+")}),
         "flips": ", ".join(settings.get("flip_axes", [])) or "none",
         "training": training_words(settings) if is_network else "",
         "regularization": regularization_words(settings) if is_network else "",
@@ -251,6 +254,7 @@ def make_facts(tables: dict, records: list, settings: dict, dataset: dict) -> di
     windows = {json.dumps(e["hu_window"]) for e in experiments if e["hu_window"]}
     others = [e["name"] for e in experiments if e["inputs"] != "image"]
     title = network["name"] if network else experiments[0]["name"]
+    is_explained = bool(network and settings["explain_predictions"]["num_nodules"])
     return {
         **cohort_facts(tables, settings),
         "title": title,
@@ -275,7 +279,9 @@ def make_facts(tables: dict, records: list, settings: dict, dataset: dict) -> di
         "seeds": settings["seeds"],
         "offsets": settings["predict_cubes"]["click_offsets_mm"],
         "resamples": settings["compare_experiments"]["bootstrap_resamples"],
-        "is_explained": bool(network and settings["explain_predictions"]["num_nodules"]),
+        "is_explained": is_explained,
+        "explained_by": settings["explain_predictions"]["methods"] if is_explained else [],
+        "has_nnunet": bool(settings["train_nnunet"]["schedules"]),
         "versions": records[0].get("made_by", {}).get("versions", {}),
         "dataset": dataset,
     }  # fmt: skip

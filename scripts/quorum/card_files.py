@@ -16,7 +16,7 @@ FILES = (
 # What of the configuration the facts are made of.
 BLOCKS = (
     *("source", "select_nodules", "split_patients", "extract_cubes", "predict_cubes"),
-    *("explain_predictions", "compare_experiments"),
+    *("explain_predictions", "train_nnunet", "compare_experiments"),
     *("consensus", "experiments", "run_folds", "seeds"),
 )
 

@@ -8,17 +8,10 @@ import pandas as pd
 
 from quorum.card_files import CARDS, CHECKLISTS, TEMPLATES
 from quorum.closed_schema import load_yaml
-from quorum.networks import network_module, network_names
+from quorum.references import EXPLANATIONS, keys_of, references, training_keys
 
 REPORT = "../write_report"
 REPORTED, LACKING = "reported", "not reported"
-# What every run rests on; the rest is cited where it was used.
-ALWAYS = (
-    *("armato2011", "lidc_idri", "clark2013", "hancock2016", "efron1993", "holm1979"),
-    *("mitchell2019", "gebru2021", "tejani2024", "collins2024", "walsh2021", "quorum"),
-    *("python", "numpy", "scipy", "pandas", "h5py", "pyarrow", "simpleitk", "pydicom"),
-    *("snakemake", "torch", "monai", "lightning", "matplotlib", "fedorov2023"),
-)
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.55 system-ui, sans-serif; max-width: 60rem; margin: 1.5rem auto;
@@ -93,23 +86,6 @@ def checklist_page(name: str, table: pd.DataFrame, mark: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def references(facts: dict) -> str:
-    """Return references.bib: data, software with versions, and the networks that were trained."""
-    text = (TEMPLATES / "references.bib").read_text(encoding="utf-8")
-    entries = {re.match(r"@\w+\{(\w+)", line)[1]: line for line in text.splitlines()}
-    keys = [*ALWAYS, *(["warfield2004"] if facts["consensus"] == "staple" else [])]
-    versions = {name.lower(): version for name, version in facts["versions"].items()}
-    lines = [f"% Everything used in this run of Quorum ({facts['kind_words']})."]
-    for key in keys:
-        note = f", note = {{Version {versions[key]}}}}}" if versions.get(key) else "}"
-        lines.append(entries[key].removesuffix("}") + note)
-    known = set(network_names())
-    for name in sorted({e["network"] for e in facts["experiments"] if e["network"] in known}):
-        source = network_module(name).SOURCE
-        lines.append(f"@misc{{network_{name}, title = {{Network {name}}}, note = {{{source}}}}}")
-    return "\n\n".join(lines) + "\n"
-
-
 def to_html(text: str, title: str) -> str:
     """Return Markdown as a whole HTML page without network."""
     body = markdown.markdown(text, extensions=["tables"])
@@ -126,8 +102,13 @@ def make_pages(facts: dict) -> tuple:
     """Return the texts of all files but checklists.csv by name, and the table of checklists."""
     answers, templates = fill_answers(facts), environment()
     texts = {name: found["text"] or LACKING for name, found in answers.items()}
+    cited = {
+        "training": "; ".join(training_keys(facts["network"])) if facts["network"] else "",
+        "explanations": "; ".join(keys_of(EXPLANATIONS, facts["explained_by"])),
+    }
     pages = {
-        name: templates.get_template(f"{name}.md.j2").render(**facts, a=texts) for name in CARDS
+        name: templates.get_template(f"{name}.md.j2").render(**facts, a=texts, cited=cited)
+        for name in CARDS
     }
     table = checklist_rows(answers)
     for name in CHECKLISTS:

@@ -12,8 +12,19 @@ from needs import ROOT
 
 from quorum.card_files import CARDS, CHECKLISTS, FILES, TEMPLATES
 from quorum.closed_schema import load_yaml
+from quorum.command import installed_versions
 from quorum.errors import InputError
 from quorum.fifth_words import fifth_words
+from quorum.networks import network_names
+from quorum.references import (
+    ALWAYS,
+    EXPLANATIONS,
+    LOSSES,
+    OPTIMIZERS,
+    STEPS,
+    read_entries,
+    references,
+)
 from quorum.report.look import PAGES
 from quorum.tables import read_table
 from quorum.training_words import regularization_words
@@ -120,7 +131,13 @@ def test_the_methods_paragraph_cites_only_what_the_references_hold(phantom):
         k.strip() for found in re.findall(r"\[([a-z0-9_; ]+)\]", text) for k in found.split(";")
     }
     bib = (phantom / "references.bib").read_text()
-    assert {"armato2011", "torch", "snakemake"} <= keys
+    assert {"armato2011", "torch", "snakemake", "network_unet3d", "milletari2016"} <= keys
+    for words in (
+        "0 nodules were dropped", "40 x 80 x 80 voxels",
+        "1,234,567 parameters", "1 run took 100 steps and 12 s in all on a processor",
+        "Fold 0 was held out, seed 0", "2000 resamples", "Baselines without a network: threshold",
+    ):  # fmt: skip
+        assert words in text
     for key in keys:
         assert re.search(rf"@\w+\{{{key},", bib), key
     assert "1 repaired" in text
@@ -136,7 +153,49 @@ def test_references_are_whole_entries_with_versions_and_the_runs_networks(phanto
     assert "note = {Version 2.0.1}" in next(e for e in bib.split("\n\n") if "{torch," in e)
     assert "network_unet3d" in keys
     assert "network_vnet" not in keys
-    assert "warfield2004" not in keys  # no STAPLE in this run
+    assert {"loshchilov2019", "warfield2004", "niivue", "highdicom"} <= set(keys)
+    # What this run did not use.
+    unused = {"salehi2017", "lakshminarayanan2017", "isensee2021", "s5cmd", "kraehenbuehl2011"}
+    assert not unused & set(keys)
+
+
+def facts_of(**changes) -> dict:
+    """Return what references are chosen by: one network, changed."""
+    network = {"name": "a", "is_network": True, "network": "unet3d", "loss_names": ["dice"],
+               "optimizer": "adamw", "steps": []}  # fmt: skip
+    facts = {"explained_by": [], "is_test_open": False, "has_nnunet": False, "source": "phantom",
+             "versions": {}, "kind_words": "x", "experiments": [network]}  # fmt: skip
+    own = {name: value for name, value in changes.items() if name in network}
+    facts["experiments"] = [{**network, **own}]
+    return facts | {name: value for name, value in changes.items() if name not in network}
+
+
+def test_every_network_loss_optimizer_map_and_tool_has_its_entry():
+    entries = read_entries()
+    schema = load_yaml(ROOT / "workflow" / "schemas" / "config.schema.yaml")["properties"]
+    training = schema["train_model"]["properties"]
+    losses = set(training["losses"]["properties"])
+    optimizers = set(training["optimizer"]["properties"]["name"]["enum"])
+    maps = set(schema["explain_predictions"]["properties"]["methods"]["items"]["enum"])
+    assert losses == set(LOSSES)
+    assert optimizers == set(OPTIMIZERS)
+    assert maps <= set(EXPLANATIONS)
+    known = [*LOSSES.values(), *OPTIMIZERS.values(), *EXPLANATIONS.values(), *STEPS.values()]
+    assert {key for key in known if key} | set(ALWAYS) <= set(entries)
+    for name in network_names():
+        assert f"@misc{{network_{name}, title" in references(facts_of(network=name))
+    tools = {name.lower() for name in installed_versions()}
+    assert tools <= set(ALWAYS)
+    everything = {key for key in entries if key in references(facts_of(
+        loss_names=sorted(losses), steps=["crf"], explained_by=sorted(EXPLANATIONS),
+        is_test_open=True, has_nnunet=True, source="idc",
+    ))}  # fmt: skip
+    assert everything == set(entries), "an entry that nothing uses"
+
+
+def test_what_has_no_reference_is_named():
+    with pytest.raises(InputError, match="hinge was used, and"):
+        references(facts_of(loss_names=["hinge"]))
 
 
 def test_the_checklists_are_whole_and_every_answer_has_its_place(phantom):
