@@ -2,7 +2,7 @@
 
 Reads
     --results  the results folder; of it the shards, predict_cubes/<experiment>/fold<fold>_seed
-               <seed>.h5, and check_series' tables of slices and of kept headers
+               <seed>.h5 or ensemble.h5, and check_series' tables of slices and of kept headers
 Writes
     --out-folder  <patient>/<nodule>.seg.dcm: DICOM Segmentation, one segment a subject, in the
                   slices of the source series; <patient>/<series>.sr.dcm: measurements (TID 1500)
@@ -25,7 +25,7 @@ from quorum.command import log_counts, make_parser, progress, provenance, run_co
 from quorum.files import write_whole_folder
 from quorum.handed_masks import Handed, series_rows
 from quorum.mask_rows import mask_rows, place_masks
-from quorum.run_files import require_packages
+from quorum.run_files import add_run_flags, require_packages
 from quorum.tables import write_table
 
 
@@ -74,12 +74,7 @@ def export_series(handed, names: list, tables, folder: Path) -> list:
 def parse_args(argv):
     """Return the parsed flags."""
     parser = make_parser(__doc__)
-    parser.add_argument("--results", default="results", help="the results folder")
-    parser.add_argument("--experiment", required=True, help="whose predictions")
-    parser.add_argument("--fold", type=int, default=0, help="the run's fold")
-    parser.add_argument("--seed", type=int, default=0, help="the run's seed")
-    parser.add_argument("--consensus", default="majority", help="as in the configuration")
-    parser.add_argument("--nodules", nargs="*", help="nodule or patient ids; all by default")
+    add_run_flags(parser)
     parser.add_argument("--out-folder", required=True, help="folder to write")
     return parser.parse_args(argv)
 

@@ -10,12 +10,12 @@ Writes
                      python -m monai.bundle run --config_file configs/inference.json
                      --image scan.nii.gz --point_lps_mm "[x,y,z]"
     --out-catalogue  instead: the table `onnx_exports`, one row a network of the catalogue with
-                     drawn weights: whether it can be written as ONNX, else why not; how far ONNX
-                     is from PyTorch, and how fast
+                     drawn weights: whether ONNX can hold it, else why not; its error and speed
 Method
-    ONNX by torch.onnx, run by onnxruntime on the CPU; largest difference over a crop of noise.
+    ONNX by torch.onnx, run by onnxruntime on the CPU; largest difference over a crop of noise. Of
+    an ensemble hand on each run and average their probabilities; masks: export_nifti.py --ensemble.
 Source
-    MONAI bundle specification: docs.monai.io/en/stable/mb_specification.html
+    MONAI bundle specification (docs.monai.io)
 """
 
 import json

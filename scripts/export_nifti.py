@@ -2,7 +2,7 @@
 
 Reads
     --results  the results folder; of it the shards, predict_cubes/<experiment>/fold<fold>_seed
-               <seed>.h5, and check_series' table of slices
+               <seed>.h5 or ensemble.h5, and check_series' table of slices
 Writes
     --out-folder  <patient>/<nodule>.<what>.nii.gz; what: consensus and prediction (uint8, on the
                   grid of the source series or volume), or, with --grid cube, these two, image
@@ -27,6 +27,7 @@ from quorum.files import write_whole_folder
 from quorum.geometry import Geometry
 from quorum.handed_masks import Handed, series_rows
 from quorum.mask_rows import mask_rows, place_masks
+from quorum.run_files import add_run_flags
 from quorum.series_masks import grid_of
 from quorum.tables import write_table
 
@@ -100,12 +101,7 @@ def export_nodule(handed, nodule_id: str, slices, *, grid: str, folder: Path) ->
 def parse_args(argv):
     """Return the parsed flags."""
     parser = make_parser(__doc__)
-    parser.add_argument("--results", default="results", help="the results folder")
-    parser.add_argument("--experiment", required=True, help="whose predictions")
-    parser.add_argument("--fold", type=int, default=0, help="the run's fold")
-    parser.add_argument("--seed", type=int, default=0, help="the run's seed")
-    parser.add_argument("--consensus", default="majority", help="as in the configuration")
-    parser.add_argument("--nodules", nargs="*", help="nodule or patient ids; all by default")
+    add_run_flags(parser)
     parser.add_argument("--grid", choices=("series", "cube"), default="series", help="whose grid")
     parser.add_argument("--out-folder", required=True, help="folder to write")
     return parser.parse_args(argv)

@@ -40,6 +40,7 @@ class Handed:
         The results folder.
     experiment : str
     fold, seed : int
+        Fold -1: the ensemble's predictions of the test part, whatever the seed.
     consensus : str
     """
 
@@ -76,6 +77,8 @@ class Handed:
         mark = "PHANTOM " if self.is_phantom else ""
         run = f"{self.attributes['experiment']} fold {self.attributes['fold']}"
         run += f" seed {self.attributes['seed']}"
+        if "num_members" in self.attributes:
+            run = f"{self.attributes['experiment']}, {self.attributes['num_members']} runs together"
         return [
             Subject(f"{mark}consensus of readers", f"consensus {self.consensus}", False),
             Subject(f"{mark}{run}"[:64], run, True),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from quorum.errors import InputError
 
+ENSEMBLE = -1  # fold of an ensemble
+
 
 def require_packages(*names: str):
     """Raise an InputError when a package that only exports need is not installed."""
@@ -19,8 +21,22 @@ def require_packages(*names: str):
 
 
 def run_name(fold: int, seed: int) -> str:
-    """Return a run's name below its experiment, as the rules write it."""
-    return f"fold{fold}_seed{seed}"
+    """Return a run's name below its experiment, as the rules write it; fold -1 is the ensemble."""
+    return "ensemble" if fold == ENSEMBLE else f"fold{fold}_seed{seed}"
+
+
+def add_run_flags(parser):
+    """Add the flags that say which predictions are handed on."""
+    parser.add_argument("--results", default="results", help="the results folder")
+    parser.add_argument("--experiment", required=True, help="whose predictions")
+    parser.add_argument("--fold", type=int, default=0, help="the run's fold")
+    parser.add_argument("--seed", type=int, default=0, help="the run's seed")
+    parser.add_argument(
+        "--ensemble", dest="fold", action="store_const", const=ENSEMBLE,
+        help="in place of --fold and --seed: all runs together, on the locked test part",
+    )  # fmt: skip
+    parser.add_argument("--consensus", default="majority", help="as in the configuration")
+    parser.add_argument("--nodules", nargs="*", help="nodule or patient ids; all by default")
 
 
 def run_file(results, rule: str, experiment: str, *, name: str) -> Path:
@@ -51,7 +67,9 @@ def run_file(results, rule: str, experiment: str, *, name: str) -> Path:
         raise InputError(
             f"{path} doesn't exist",
             f"a run of {experiment}; there are {there}",
-            "correct --fold or --seed, or run that fold first",
+            "open the test part: compare_with_readers.opens_test_part"
+            if name.startswith(run_name(ENSEMBLE, 0))
+            else "correct --fold or --seed, or run that fold first",
         )
     return path
 

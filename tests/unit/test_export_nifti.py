@@ -1,6 +1,7 @@
 """NIfTI: masks on the series' grid and the cube's, where the cube's mask lies."""
 
 import export_nifti
+import h5py
 import nibabel
 import numpy as np
 import pytest
@@ -78,3 +79,22 @@ def test_uneven_slices_are_refused_and_fit_on_the_cubes_grid(phantom, tmp_path):
 def test_a_missing_run_is_named(phantom, tmp_path):
     with pytest.raises(InputError, match=r"there are \['fold0_seed0.h5'\]"):
         export(phantom, tmp_path / "out", "--fold", "1")
+
+
+def test_an_ensembles_answer_goes_out_as_a_runs_does(tmp_path):
+    results = phantom_results(tmp_path)
+    folder = results / "predict_cubes" / EXPERIMENT
+    with pytest.raises(InputError, match=r"ensemble\.h5 doesn't exist.*opens_test_part"):
+        export(results, tmp_path / "none", "--ensemble")
+    (folder / "fold0_seed0.h5").rename(folder / "ensemble.h5")
+    with h5py.File(folder / "ensemble.h5", "a") as file:
+        file.attrs.update(fold=-1, seed=-1, num_members=3)
+    out = tmp_path / "out"
+    export_nifti.main([
+        "--results", str(results), "--experiment", EXPERIMENT, "--ensemble",
+        "--nodules", TURNED, "--out-folder", str(out),
+    ])  # fmt: skip
+    handed = Handed(results, EXPERIMENT, fold=-1, seed=0, consensus="majority")
+    check_overlay(handed, out, handed.chosen([TURNED])[0])
+    subjects = set(read_table(out / "masks.csv", "handed_masks")["subject"])
+    assert f"PHANTOM {EXPERIMENT}, 3 runs together" in subjects

@@ -134,7 +134,7 @@ def test_the_methods_paragraph_cites_only_what_the_references_hold(phantom):
     assert {"armato2011", "torch", "snakemake", "network_unet3d", "milletari2016"} <= keys
     for words in (
         "0 nodules were dropped", "40 x 80 x 80 voxels",
-        "1,234,567 parameters", "1 run took 100 steps and 12 s in all on a processor",
+        "1,234,567 parameters", "1 run of 100 steps took 12 s in all on a processor",
         "Fold 0 was held out, seed 0", "2000 resamples", "Baselines without a network: threshold",
     ):  # fmt: skip
         assert words in text
