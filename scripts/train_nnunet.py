@@ -172,7 +172,8 @@ def main(argv=None):
     job = {**budget, "split": split, "threads": args.threads, "mirrors": flips}
     probability, plan = run_job(folder, args.python, crops[-1], job)
     write_predictions(args, cubes, crops, probability)
-    notes = {"experiment": name_of(args.epochs, args.inputs), "fold": args.fold, **budget, **plan}
+    notes = {"experiment": name_of(args.epochs, args.inputs), "fold": args.fold, "seed": 0}
+    notes |= {**budget, **plan}
     notes |= {"inputs": args.inputs, "is_small_budget": bool(args.epochs), "flips": flips}
     notes |= {"duration_s": round(time.monotonic() - started_s, 1), "data_kind": cubes.data_kind}
     notes |= {"hardware": hardware(), "made_by": provenance(__file__, args)}

@@ -194,11 +194,16 @@ def all_runs(pattern):
     return [path for experiment in config["experiments"] for path in runs_of(pattern, experiment)]
 
 
-def scored_runs(pattern):
-    """One path an experiment, fold and seed, and one a fold of nnU-Net where it was asked for."""
+def nnunet_runs(pattern):
+    """One path a fold of nnU-Net, where it was asked for."""
     block = config["train_nnunet"]
     names = [NNUNETS[kind, own] for kind in block["inputs"] for own in block["schedules"]]
-    return all_runs(pattern) + expand(pattern, experiment=names, fold=config["run_folds"], seed=[0])
+    return expand(pattern, experiment=names, fold=config["run_folds"], seed=[0])
+
+
+def scored_runs(pattern):
+    """One path an experiment, fold and seed, and nnU-Net's."""
+    return all_runs(pattern) + nnunet_runs(pattern)
 
 
 def predictions_of(wildcards):

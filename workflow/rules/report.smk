@@ -22,9 +22,15 @@ rule write_report:
         checks=rules.check_cubes.output.checks,
         volumes=rules.check_cubes.output.volumes,
         histories=all_runs("<results>/train_model/{experiment}/fold{fold}_seed{seed}/history.csv"),
-        records=all_runs("<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json"),
-        predictions=all_runs("<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5"),
-        scores=all_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
+        records=[
+            *all_runs("<results>/train_model/{experiment}/fold{fold}_seed{seed}/record.json"),
+            *nnunet_runs("<results>/train_nnunet/{experiment}/fold{fold}_seed{seed}.json"),
+        ],
+        predictions=[
+            *all_runs("<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5"),
+            *nnunet_runs("<results>/train_nnunet/{experiment}/fold{fold}_seed{seed}.h5"),
+        ],
+        scores=scored_runs("<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.csv"),
         summary=rules.compare_experiments.output.summary,
         offsets=rules.compare_experiments.output.offsets,
         tables=reader_tables(),
@@ -42,7 +48,7 @@ rule write_report:
             "<results>/describe_splits/table1.csv",
             "<results>/describe_splits/performance.csv",
         ],
-        nodule_scores=all_runs(
+        nodule_scores=scored_runs(
             "<results>/score_predictions/{experiment}/fold{fold}_seed{seed}.nodules.csv"
         ),
         papers=papers_table,
