@@ -1,5 +1,6 @@
 """The report: its numbers come from the inputs, it escapes, and it refuses what doesn't fit."""
 
+import base64
 import csv
 import io
 import json
@@ -256,6 +257,16 @@ def test_each_nodule_has_picture_and_card(phantom):
         arguments = json.loads("[" + re.fullmatch(r"quorumCard\((.*)\);\n", text).group(1) + "]")
         assert arguments[0] == nodule
         assert 'class="consensus"' in arguments[1]
+        drawing = ElementTree.parse(folder / f"{nodule}.svg").getroot()
+        name = "{http://www.w3.org/2000/svg}"
+        assert drawing.find(f"{name}title").text.startswith(f"PHANTOM DATA. Nodule {nodule}")
+        data = drawing.find(f"{name}image").get("href").removeprefix("data:image/png;base64,")
+        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+            assert drawing.get("viewBox") == f"0 0 {picture.width} {picture.height}"
+            assert np.asarray(picture).std() > 1
+        outlines = {path.find(f"{name}title").text for path in drawing.iter(f"{name}path")}
+        assert {"consensus", "reader 1"} <= outlines
+        assert all(path.get("stroke").startswith("#") for path in drawing.iter(f"{name}path"))
     assert len(ids) == 8
 
 

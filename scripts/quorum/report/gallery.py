@@ -14,6 +14,7 @@ from quorum.consensus import consensus_mask
 from quorum.report import tiles
 from quorum.report.readers import nodule_agreement
 from quorum.report.tabular import Column, Section, Table, plain
+from quorum.report.vector_pictures import grey_planes, vector_picture
 
 NUM_FIRST, NUM_TONES = 12, 6
 RATINGS = ("subtlety", "texture", "spiculation", "malignancy")
@@ -120,7 +121,8 @@ def draw_nodule(inputs, row: dict, sources: dict) -> dict:
     Returns
     -------
     dict
-        picture (WebP), width and height in mm, paths: list of (CSS class, label, path data).
+        picture (WebP), planes (uint8, a pixel a voxel), width and height in mm, paths: list of
+        (CSS class, label, path data).
     """
     cubes, index = inputs.cubes, row["index"]
     readers, num_readers = cubes.readers(index), row["num_readers"]
@@ -143,6 +145,7 @@ def draw_nodule(inputs, row: dict, sources: dict) -> dict:
             paths.append((f"model model{number} tone{tones[experiment]}", experiment, path))
     return {
         "picture": tiles.picture(cubes.image(index), cubes.coverage(index), view),
+        "planes": grey_planes(cubes.image(index), cubes.coverage(index), view),
         "width": view.width,
         "height": view.field_vox,
         "paths": paths,
@@ -195,14 +198,17 @@ def layers_of(inputs) -> list:
 def draw_cards(inputs, rows: list, render_card, opened: list):
     """Yield each nodule's card, and its files: the picture, and the card as a script."""
     sources, opened = prediction_sources(inputs), set(opened)
+    mark = "PHANTOM DATA. " if inputs.data_kind == "phantom" else ""
     for row in progress(rows, "pictures of nodules"):
         drawing = draw_nodule(inputs, row, sources)
         drawing["has_cube"] = row["nodule_id"] in opened
         name = f"nodules/{row['nodule_id']}"
-        picture = drawing.pop("picture")
+        picture, planes = drawing.pop("picture"), drawing.pop("planes")
+        title = f"{mark}Nodule {row['nodule_id']}, {row['patient_id']}"
+        drawn = vector_picture(planes, drawing["paths"], title)
         card = str(render_card(row={**row, **drawing}, experiments=inputs.experiments))
         script = f"quorumCard({json.dumps(row['nodule_id'])},{json.dumps(card)});\n"
-        yield card, {f"{name}.webp": picture, f"{name}.js": script}
+        yield card, {f"{name}.webp": picture, f"{name}.svg": drawn, f"{name}.js": script}
 
 
 def gallery_section(inputs, rows: list, render_card, viewer: dict) -> Section:
