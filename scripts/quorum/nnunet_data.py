@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from quorum.command import progress
 from quorum.errors import InputError
 from quorum.files import write_whole
+from quorum.watched_process import die_with_parent
 
 DATASET, DATASET_NAME = 501, "Dataset501_Nodules"
 NODULE, IGNORED = 1, 2
@@ -122,7 +123,9 @@ def run_job(folder: Path, python, pictures: list, options: dict) -> tuple:
     Path(folder, "job.json").write_text(json.dumps(job))
     environment = {**os.environ, "nnUNet_n_proc_DA": "1", "nnUNet_compile": "false"}
     environment |= {f"nnUNet_{name}": str(place) for name, place in places.items()}
-    code = subprocess.run([python, JOB, folder / "job.json"], env=environment).returncode
+    words = [python, JOB, folder / "job.json"]
+    # It would train on for days when the job that reads its answer is killed.
+    code = subprocess.run(words, env=environment, preexec_fn=die_with_parent).returncode
     if code:
         raise InputError(
             f"nnU-Net ended with {code}",

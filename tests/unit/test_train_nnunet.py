@@ -2,7 +2,10 @@
 
 import json
 import stat
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import extract_cubes
 import numpy as np
@@ -147,7 +150,7 @@ def test_crops_are_cut_around_each_click(tmp_path):
     np.testing.assert_array_equal(pictures[1].hu, window)
 
 
-def native_cohort(folder, direction=(1, 1)):
+def native_cohort(folder, direction=(1, 1), shape_vox=(40, 80, 80)):
     """Write cut-outs of one bright block, outlined, of three patients; return train_nnunet's flags.
 
     The first nodule's cut-out, slices of 2 mm and pixels of 0.5 mm, holds a block of 7 slices,
@@ -161,7 +164,8 @@ def native_cohort(folder, direction=(1, 1)):
     one = read_table(flags["--plan"], "nodules")
     plan = pd.concat([one.assign(nodule_id=f"n{k}", patient_id=f"P{k}") for k in (1, 2, 3)])
     write_table(plan, flags["--plan"], "nodules", {})
-    extract_cubes.main([str(part) for pair in flags.items() for part in pair])
+    words = [str(part) for pair in flags.items() for part in pair]
+    extract_cubes.main([*words, "--shape-vox", *map(str, shape_vox)])
     splits = pd.DataFrame({"patient_id": ["P1", "P2", "P3"], "part": ["fold0", "fold1", "fold2"]})
     splits.assign(num_nodules=1).to_csv(folder / "splits.csv", index=False)
     return {
@@ -302,6 +306,36 @@ def test_without_its_environment_nothing_is_begun(tmp_path):
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own way to end a child")
+def test_nnunet_ends_with_the_job_that_started_it(tmp_path, stand_in):
+    cohort, (program, seen) = make_cohort(tmp_path), stand_in
+    program.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exit 0\necho $$ > {seen}\nexec sleep 100\n')
+    words = [sys.executable, ROOT / "scripts" / "train_nnunet.py"]
+    job = subprocess.Popen([*words, *flags_of(cohort, program, tmp_path)])
+    try:
+        wait_until(lambda: seen.is_file() and seen.read_text().endswith("\n"))
+    finally:
+        job.kill()
+        job.wait(timeout=60)
+    wait_until(lambda: has_ended(seen.read_text().strip()))
+
+
+def has_ended(process_id: str) -> bool:
+    """Tell whether a process is gone, or waits only for somebody to take note of its end."""
+    try:
+        return "\tZ" in Path("/proc", process_id, "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_until(is_so):
+    """Wait until something is so; a minute is far more than it takes."""
+    deadline_s = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
 def test_when_it_fails_nothing_is_written(tmp_path, stand_in):
     cohort, (program, _) = make_cohort(tmp_path), stand_in
     program.write_text('#!/bin/sh\n[ "$1" = -c ] && exit 0\nexit 3\n')
@@ -329,7 +363,7 @@ def test_nnunet_itself_trains_and_predicts(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not OWN_PYTHON.is_file(), reason="make env-nnunet was not run")
 def test_nnunet_itself_plans_for_the_series_own_spacing(tmp_path):
-    run(native_cohort(tmp_path), OWN_PYTHON)
+    run(native_cohort(tmp_path, shape_vox=(20, 40, 40)), OWN_PYTHON)
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["spacing_mm"] == [2.0, 0.5, 0.5]
     with open_predictions(tmp_path / "p.h5") as found:

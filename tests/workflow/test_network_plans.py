@@ -18,6 +18,10 @@ def test_ten_networks_and_nnunet_are_planned_on_one_split(project, tmp_path):
     assert len([job for job in jobs if job.startswith("score_predictions:")]) == len(names) + 2
     found = [job for job in jobs if job.startswith("train_nnunet:")]
     assert sorted(job.split(":")[1] for job in found) == ["nnunet_native_small", "nnunet_small"]
+    report = result.stdout.split("rule write_report:")[1].split("output:")[0]
+    for name in ("nnunet_small", "nnunet_native_small"):
+        for path in ("train_nnunet/{}/fold0_seed0.h5", "score_predictions/{}/fold0_seed0.csv"):
+            assert path.format(name) in report
     assert "compare_networks" not in {job.split(":")[0] for job in jobs}
 
 
