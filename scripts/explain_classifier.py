@@ -24,7 +24,7 @@ import pandas as pd
 
 from quorum.command import log_counts, make_parser, progress, provenance, run_command
 from quorum.errors import InputError
-from quorum.explanation_files import WORDS, write_explanations
+from quorum.explanation_files import CLASSIFIER, WORDS, write_explanations
 from quorum.files import write_whole
 from quorum.shards import open_shards
 from quorum.tables import column_names, read_table, write_table
@@ -99,7 +99,7 @@ def main(argv=None):
         scores, model, count=args.num_nodules, seed=args.seed
     )
     methods, found, rows = explain_all(model, cubes, chosen, args)
-    run = {"experiment": f"classifier_{model['label_rule']}"}
+    run = {"experiment": f"{CLASSIFIER}{model['label_rule']}"}
     run |= {key: model[key] for key in ("fold", "seed")} | {"data_kind": cubes.data_kind}
     made_by = provenance(__file__, args)
     with write_whole(args.out_maps) as temporary:

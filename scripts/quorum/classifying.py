@@ -6,6 +6,7 @@ import pickle
 import torch
 
 from quorum.batches import cut_batch, draw_batch, plain_draw
+from quorum.command import progress
 from quorum.errors import InputError
 from quorum.files import write_whole
 
@@ -147,7 +148,7 @@ def fit_classifier(stores, targets, settings: dict, *, seed: int, device: str) -
     weight = float((1 - targets[0]).sum() / targets[0].sum())
     entropy = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weight))
     rows, best = [], (math.inf, None)
-    for step in range(steps):
+    for step in progress(range(steps), "steps"):
         row = {"step": step + 1, "learning_rate": schedule.get_last_lr()[0]}
         row["loss"] = do_step(network, optimizer, entropy, (stores[0], targets[0]),
                               settings=settings, batch=(seed, step))  # fmt: skip

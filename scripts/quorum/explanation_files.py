@@ -18,6 +18,7 @@ import numpy as np
 from quorum.errors import InputError
 
 SCHEMA, SCHEMA_VERSION = "quorum-explanations", 1
+CLASSIFIER = "classifier_"  # before a classifier's label, in place of an experiment's name
 WORDS = {
     "grad_cam": "Grad-CAM",
     "cam": "class activation map",

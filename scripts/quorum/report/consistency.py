@@ -3,10 +3,10 @@
 from quorum.errors import InputError
 
 # Further tables whose nodules are the cohort's, and whose images are of the cubes' kind.
-OF_NODULES = {"reader_nodules", "nodule_scores", "explanation_sanity"}
+OF_NODULES = {"reader_nodules", "nodule_scores", "explanation_sanity", "classifier_scores"}
 OF_IMAGES = OF_NODULES | {
     "fifth_reader", "by_group", "bland_altman", "calibration", "ranks", "spread", "runs",
-    "performance", "table_one",
+    "performance", "table_one", "classifier_summary", "classifier_calibration",
 }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from quorum.explanation_files import WORDS
+from quorum.explanation_files import CLASSIFIER, WORDS
 from quorum.report import charts, tiles
 from quorum.report.gallery import reference_mask
 from quorum.report.tabular import Column, Section, Table
@@ -30,7 +30,8 @@ def explanations_section(inputs) -> Section:
     """Return the section; where nothing was explained it says so."""
     sanity = inputs.tables.get("explanation_sanity")
     if sanity is None or not len(sanity):
-        return Section("explanations", "Explanations", {"has_any": False, "nodules": []})
+        values = {"has_any": False, "has_classifiers": False, "nodules": []}
+        return Section("explanations", "Explanations", values)
     rows = sanity_rows(sanity)
     nodules, files = draw_nodules(inputs)
     values = {
@@ -38,6 +39,7 @@ def explanations_section(inputs) -> Section:
         "nodules": nodules,
         "num_nodules": int(sanity["nodule_id"].nunique()),
         "experiments": sorted(set(sanity["experiment"])),
+        "has_classifiers": sanity["experiment"].str.startswith(CLASSIFIER).any(),
         "methods": [WORDS[name] for name in WORDS if name in set(sanity["method"])],
         "whole": [row for row in rows if row["randomised_share"] == 1],
     }

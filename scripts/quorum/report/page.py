@@ -14,6 +14,7 @@ from quorum.files import write_whole, write_whole_folder
 from quorum.report.agreement import agreement_section
 from quorum.report.calibration import calibration_section
 from quorum.report.captions import caption_files
+from quorum.report.classifiers import classifiers_section
 from quorum.report.cohort_flow import cohort_section
 from quorum.report.comparisons import comparisons_section, volumes_section
 from quorum.report.curves import curves_section
@@ -86,6 +87,7 @@ def make_pages(inputs, templates, assets: str) -> list:
             comparisons_section(inputs),
             volumes_section(inputs),
             calibration_section(inputs),
+            classifiers_section(inputs),
         ],
         "papers": [papers_section(inputs)],
         "explanations": [explanations_section(inputs)],
