@@ -82,6 +82,14 @@ def write_region(folder: Path, region, found: dict, kind: str):
         write_volume(folder / f"{region.name}.{what}.nii.gz", array, region.geometry, words)
 
 
+def region_row(region) -> dict:
+    """Return a region's name, and its click where it is a point."""
+    if region.point_zyx_vox is None or region.inside is not None:
+        return {"region": region.name, "point_lps_mm": None}
+    point = region.geometry.index_to_lps(region.point_zyx_vox)
+    return {"region": region.name, "point_lps_mm": [round(float(v), 3) for v in point]}
+
+
 def parse_args(argv):
     """Return the parsed flags."""
     parser = make_parser(__doc__)
@@ -132,12 +140,7 @@ def main(argv=None):
             found = predict_region(model, scan, region, **options)
             write_region(folder, region, found, about["data_kind"])
             new = [{**shared, **row} for row in found_rows(region, found)]
-            place = region.point_zyx_vox if region.inside is None else None
-            point = None if place is None else region.geometry.index_to_lps(place)
-            table.append({
-                **shared, "region": region.name, "num_parts": len(new),
-                "point_lps_mm": None if point is None else [round(float(v), 3) for v in point],
-            })  # fmt: skip
+            table.append({**shared, **region_row(region), "num_parts": len(new)})
             rows += new
         frame = pd.DataFrame(rows, columns=column_names("found_nodules"))
         made_by = provenance(__file__, args)

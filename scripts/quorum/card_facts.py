@@ -91,15 +91,23 @@ def experiment_facts(name: str, records: list, summary) -> dict:
         "duration_s": float(np.sum(durations)) if durations else None,
         "hardware": hardware_words(records[0].get("hardware", {})),
         "losses": loss_words(settings.get("losses", {})),
-        "loss_names": [name for name, weight in settings.get("losses", {}).items() if weight],
-        "optimizer": settings.get("optimizer", {}).get("name"),
-        "steps": sorted({step for a in answers for step in str(a.get("postprocess")).split("+")}),
+        **used_facts(settings, answers),
         "flips": ", ".join(settings.get("flip_axes", [])) or "none",
         "training": training_words(settings) if is_network else "",
         "regularization": regularization_words(settings) if is_network else "",
         "num_flipped": sum(bool(a.get("is_flipped")) for a in answers),
         "num_runs": len(records),
         "hu_window": settings.get("hu_window"),
+    }
+
+
+def used_facts(settings: dict, answers: list) -> dict:
+    """Return what of a training has a paper to be cited: losses, optimizer, post-processing."""
+    steps = {step for answer in answers for step in str(answer.get("postprocess")).split("+")}
+    return {
+        "loss_names": [name for name, weight in settings.get("losses", {}).items() if weight],
+        "optimizer": settings.get("optimizer", {}).get("name"),
+        "steps": sorted(steps),
     }
 
 

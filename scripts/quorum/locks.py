@@ -20,7 +20,7 @@ OWNER = Path(".snakemake", "owner.json")
 # Scripts that a person starts and that write no results.
 HELPERS = {"run_workflow.py", "clean_results.py", "describe_config.py"}
 HELPERS |= {"summarize_benchmarks.py", "plan_run.py", "show_status.py", "fetch_viewer.py"}
-HELPERS |= {"predict_series.py"}
+HELPERS |= {"predict_series.py", "score_series.py"}
 HELPERS |= {"export_model.py", "export_dicom_seg.py", "export_nifti.py", "export_mlflow.py"}
 # What Snakemake adds to the Snakemake of one job, on a node or in a process of its own.
 JOB_FLAG = "--target-jobs"
