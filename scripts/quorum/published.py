@@ -11,7 +11,8 @@ GED = "GED²"
 UNKNOWN = "unknown"
 PHANTOM = "phantom images: a number of simulated nodules stands beside no paper"
 TASKS = {
-    "malignancy": "no run of this task: these runs outline nodules and classify none",
+    "malignancy": "not set side by side: these runs outline nodules; the figures of classifiers, "
+    "where any was trained, are in score_classifier",
     "detection": "no run of this task: these runs outline given nodules and detect none",
 }
 DEFINITIONS = {
