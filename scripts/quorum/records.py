@@ -11,6 +11,9 @@ import torch
 
 from quorum.files import write_whole
 
+# ASSUME: on a disk where git takes longer, a record goes without it (choice).
+GIT_S = 60.0
+
 
 def hardware() -> dict:
     """Return what this process runs on, and the peak memory of it, its children and its GPU.
@@ -40,11 +43,15 @@ def git_state(folder) -> dict | None:
     try:
         texts = [
             subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+                ["git", "-C", str(folder), *words],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=GIT_S,
             ).stdout.strip()
             for words in calls
         ]
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return None
     return {"commit": texts[0], "is_changed": bool(texts[1])}
 

@@ -7,6 +7,7 @@ from quorum.errors import InputError
 from quorum.plans import training_crop
 from quorum.stores import StreamedStore, start_worker
 from quorum.targets import make_target
+from quorum.waits import cubes_wait_s
 
 # ASSUME: steps that each worker process reads ahead.
 READ_AHEAD = 4
@@ -66,6 +67,7 @@ class StepBatches(torch.utils.data.Dataset):
             batch_size=None,
             collate_fn=as_is,
             num_workers=num_workers,
+            timeout=cubes_wait_s(num_workers),
             prefetch_factor=READ_AHEAD if num_workers else None,
             pin_memory=num_workers > 0 and torch.cuda.is_available(),
             worker_init_fn=start_worker,

@@ -17,6 +17,7 @@ import torch
 
 from quorum.consensus import consensus_mask
 from quorum.errors import InputError
+from quorum.waits import cubes_wait_s, lost_processes_told
 
 ARRAYS = ("image", "readers", "coverage", "staple", "reference")
 # Of a socket's 107 bytes on Linux (unix(7)), less `/pymp-` and `/listener-` with 8 letters each.
@@ -202,18 +203,20 @@ def load_store(cubes, indices, *, device="cpu", has_staple=False, consensus=None
     kinds |= {"staple": torch.float16} if has_staple else {}
     kinds |= {"reference": torch.bool} if consensus is not None else {}
     tensors = {name: torch.empty(shape, dtype=kind) for name, kind in kinds.items()}
-    has_workers = len(indices) >= MIN_CUBES_FOR_WORKERS
+    num_workers = workers if len(indices) >= MIN_CUBES_FOR_WORKERS else 0
     loader = torch.utils.data.DataLoader(
         reader,
         batch_size=None,
-        num_workers=workers if has_workers else 0,
+        num_workers=num_workers,
+        timeout=cubes_wait_s(num_workers),
         worker_init_fn=start_worker,
     )
-    for row, found in enumerate(loader):
-        if isinstance(found, InputError):
-            raise found
-        for name, tensor in tensors.items():
-            tensor[row] = found[name]
+    with lost_processes_told():
+        for row, found in enumerate(loader):
+            if isinstance(found, InputError):
+                raise found
+            for name, tensor in tensors.items():
+                tensor[row] = found[name]
     tensors = {name: tensors.get(name) for name in ARRAYS}
     box = torch.as_tensor(cubes.coverage_box[indices].astype(np.int64)).reshape(-1, 2, 3)
     num_readers = torch.as_tensor(cubes.num_readers[indices].astype(np.int64))

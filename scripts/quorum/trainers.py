@@ -11,6 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from quorum import validations
 from quorum.networks import network_module
+from quorum.waits import PEERS, lost_processes_told
 
 
 def fit(run, *, devices: int = 1, nodes: int = 1):
@@ -55,7 +56,8 @@ def fit(run, *, devices: int = 1, nodes: int = 1):
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(run)
+        with lost_processes_told():
+            trainer.fit(run)
 
 
 def choose_strategy(network: str, num_processes: int):
@@ -67,7 +69,7 @@ def choose_strategy(network: str, num_processes: int):
     if num_processes == 1:
         return "auto"
     dead = getattr(network_module(network), "WITHOUT_GRADIENT", ())
-    return DDPStrategy(find_unused_parameters=bool(dead))
+    return DDPStrategy(find_unused_parameters=bool(dead), timeout=PEERS)
 
 
 def choose_environment():

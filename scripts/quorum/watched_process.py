@@ -6,11 +6,14 @@ import json
 import os
 import queue
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 POLL_S = 0.5
+# ASSUME: a program that has closed its output ends within a minute, or never (choice).
+END_S = 60.0
 # prctl(2): a process is sent this signal when the one that started it dies.
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -61,7 +64,12 @@ def die_with_parent():
 
 
 def end_group(process, *, at_once: bool):
-    """Wait for a process, or end it and all that it started."""
+    """Wait for a process, or end it and all that it started: at once, or when it outstays."""
+    if not at_once:
+        try:
+            process.wait(timeout=END_S)
+        except subprocess.TimeoutExpired:
+            at_once = True
     if at_once:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
