@@ -1,21 +1,26 @@
 """How fast training runs: real batches against a tensor in place, options, MONAI's loading.
 
-    python tests/bench/bench_training.py [--steps 20] [--threads 1] [--compile]
+    python tests/bench/bench_training.py [--device cpu|cuda] [--steps 20] [--threads 1]
+                                         [--compile] [--five-folds]
 
 Prints one line a measurement. No assertion on time: a machine that is busy measures itself, so
-what is compared is done in turn, and the median of each is taken.
+what is compared is done in turn, the median of each is taken, and the load is printed.
 
-1. Steps a second with batches cut from cubes in memory, over steps a second with one random
-   tensor already in place (the same network, loss and optimizer).
-2. The same step in bf16 and fp32, on channels-last and on contiguous memory, and compiled.
-3. Samples a second that the batches give, over MONAI's CacheDataset with the same crop, shift,
+1. Samples a second that the batches give, over MONAI's CacheDataset with the same crop, shift,
    flips, intensity and noise in its own transforms, on the same cubes; elastic bending apart.
-4. Cubes a second that worker processes stream from the shards.
-5. Peak memory of all of it.
+2. Cubes a second that worker processes stream from the shards.
+3. In bf16 and in fp32: steps a second with batches cut from cubes in memory, over steps a second
+   with one random tensor already in place (the same network, loss and optimizer); the step's
+   operations a second over those of a product of two large matrices of that type, measured here;
+   the time of the steps of five folds, as 5 x max_steps of them.
+4. The same step on contiguous memory, and compiled.
+5. With --five-folds: five folds of the default, trained to their end, validations included.
+6. Peak memory of all of it.
 """
 
 import argparse
 import copy
+import os
 import resource
 import statistics
 import sys
@@ -24,23 +29,30 @@ import time
 from pathlib import Path
 
 import torch
+import yaml
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
+import train_model  # noqa: E402
+from model_factory import make_cohort  # noqa: E402
 from shard_factory import make_shard  # noqa: E402
 
-from quorum.batches import cut_batch, draw_batch  # noqa: E402
+from quorum.batches import draw_batch  # noqa: E402
 from quorum.closed_schema import load_yaml  # noqa: E402
-from quorum.losses import supervised_loss  # noqa: E402
+from quorum.losses import network_loss  # noqa: E402
 from quorum.optimizers import make_optimizer  # noqa: E402
 from quorum.plans import training_crop  # noqa: E402
 from quorum.shards import open_shards  # noqa: E402
 from quorum.speed import choose_speed  # noqa: E402
-from quorum.step_batches import StepBatches  # noqa: E402
+from quorum.step_batches import StepBatches, learning_batch  # noqa: E402
 from quorum.stores import StreamedStore, load_store  # noqa: E402
-from quorum.targets import make_target  # noqa: E402
 from quorum.training import make_network  # noqa: E402
+
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# Sides of the two matrices: large enough that a device is as fast as it gets.
+MATRIX_SIDE = {"cpu": 1536, "cuda": 8192}
 
 
 def timed(rounds, *tasks):
@@ -53,37 +65,42 @@ def timed(rounds, *tasks):
         for task, kept in zip(tasks, seconds, strict=True):
             start = time.perf_counter()
             task(number)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
             kept.append(time.perf_counter() - start)
     return [statistics.median(kept[1:]) for kept in seconds]
 
 
 def batch_of(store, settings, number):
     """Return inputs, target and what counts of one batch."""
-    crop_vox = training_crop(settings)
-    draw = draw_batch(store, settings, crop_vox, seed=0, number=number)
-    inputs, readers, staple, counts = cut_batch(store, draw, crop_vox, settings)
-    counted = store.num_readers[draw.cube]
-    target, _ = make_target(settings["target"], readers, staple, counted, draw.reader)
-    return inputs, target, counts[:, None].float()
+    draw = draw_batch(store, settings, training_crop(settings), seed=0, number=number)
+    return learning_batch(store, draw, settings)
 
 
 def make_step(store, settings, *, is_real, **speed):
     """Return a function that does one training step, with changes to the block `speed`."""
-    settings = {**settings, "speed": {**settings["speed"], **speed}}
-    chosen, network = choose_speed(settings["speed"], "cpu"), make_network(settings, 0)
+    settings, device = {**settings, "speed": {**settings["speed"], **speed}}, store.image.device
+    chosen = choose_speed(settings["speed"], device.type)
+    network = make_network(settings, 0, device.type).to(device)
     compiled, optimizer = chosen.compiled(network), make_optimizer(settings, network.parameters())
     fixed = batch_of(store, settings, 0)
-    fixed = (torch.randn(fixed[0].shape), *fixed[1:])
+    fixed = (torch.randn_like(fixed[0]), *fixed[1:])
+    options = {"losses": settings["losses"], "speed": chosen}
 
     def step(number):
-        inputs, target, counts = batch_of(store, settings, number) if is_real else fixed
+        batch = batch_of(store, settings, number) if is_real else fixed
         optimizer.zero_grad()
-        with chosen.mixed():
-            logits = compiled(inputs.contiguous(memory_format=chosen.layout()))
-        supervised_loss(settings["losses"], logits, target, counts).backward()
+        network_loss(compiled, network, batch, **options).backward()
         optimizer.step()
 
     return step
+
+
+def matrix_peak(device: str, precision: str, rounds: int) -> float:
+    """Return the operations a second of a product of two large matrices of a type."""
+    side = MATRIX_SIDE[device]
+    one = torch.randn((side, side), device=device, dtype=KINDS[precision])
+    return 2 * side**3 / timed(rounds, lambda _: one @ one)[0]
 
 
 def make_monai(cubes, settings):
@@ -116,22 +133,29 @@ def make_monai(cubes, settings):
 
 
 def bench_steps(store, settings, args):
-    """Print steps with real batches over those with a tensor in place, and what options do."""
-    real, fixed, plain, full, *compiled = timed(
-        args.steps,
-        make_step(store, settings, is_real=True),
-        make_step(store, settings, is_real=False),
-        make_step(store, settings, is_real=False, is_channels_last=False),
-        make_step(store, settings, is_real=False, precision="fp32"),
-        *([make_step(store, settings, is_real=False, is_compiled=True)] if args.compile else []),
-    )
-    chosen = choose_speed(settings["speed"], "cpu").precision
-    print(f"a step of {settings['network']['name']} in {chosen}: {real:.3f} s with real batches")
-    print(f"  steps a second over those with a tensor in place: {fixed / real:.3f}")
-    print(f"  {chosen} over fp32: {full / fixed:.2f} times as fast")
-    print(f"  channels last over contiguous: {plain / fixed:.2f} times as fast")
-    for seconds in compiled:
-        print(f"  compiled over not (after its first step): {fixed / seconds:.2f} times as fast")
+    """Print the table of both types, and what memory's layout and compiling do."""
+    device, name = store.image.device.type, settings["network"]["name"]
+    print(f"steps of {name}, {settings['batch_size']} crops of {training_crop(settings)}")
+    print("type  real s  in place s  ratio  Gop/s  share of matrix peak  5 x max_steps h")
+    for precision in KINDS:
+        tasks = [
+            make_step(store, settings, is_real=is_real, precision=precision)
+            for is_real in (True, False)
+        ]
+        real, fixed = timed(args.steps, *tasks)
+        with FlopCounterMode(display=False) as counter:
+            tasks[1](0)
+        speed = counter.get_total_flops() / real
+        share = speed / matrix_peak(device, precision, args.steps)
+        hours = 5 * settings["max_steps"] * real / 3600
+        row = f"{precision}  {real:6.4f}  {fixed:10.4f}  {fixed / real:5.3f}"
+        print(f"{row}  {speed / 1e9:5.1f}  {share:20.3f}  {hours:15.3f}")
+    changes = {"contiguous": {"is_channels_last": False}}
+    changes |= {"compiled": {"is_compiled": True}} if args.compile else {}
+    tasks = [make_step(store, settings, is_real=False, **c) for c in ({}, *changes.values())]
+    plain, *others = timed(args.steps, *tasks)
+    for name, seconds in zip(changes, others, strict=True):
+        print(f"  {name} (after its first step): {plain / seconds:.2f} times as fast as auto")
 
 
 def bench_batches(store, cubes, settings, args):
@@ -160,23 +184,45 @@ def bench_streaming(cubes, settings, args):
     print(f"streamed by one worker: {count / (time.perf_counter() - start):.0f} cubes/s")
 
 
+def bench_five_folds(folder: Path, settings, args):
+    """Print how long five folds of the default take, trained to their end."""
+    cohort = make_cohort(folder, shape=(40, 80, 80))
+    plan = folder / "plan.yaml"
+    whole = {"name": "five_folds", "consensus": "majority", "settings": settings}
+    plan.write_text(yaml.safe_dump(whole))
+    start = time.perf_counter()
+    for fold in range(5):
+        flags = cohort.train_flags(plan, folder / f"fold{fold}", fold=fold)
+        train_model.main([*flags, "--threads", str(args.threads)])
+    print(f"five folds of {settings['max_steps']} steps: {time.perf_counter() - start:.0f} s")
+
+
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
+    parser.add_argument("--five-folds", action="store_true", help="train five folds to their end")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    load, cores = os.getloadavg()[0], os.cpu_count()
+    name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
+    print(f"{name}, {args.threads} threads; load {load:.1f} on {cores} cores before the start")
     settings = load_yaml(ROOT / "config" / "config.yaml")["train_model"]
     with tempfile.TemporaryDirectory() as folder:
         cubes = open_shards([make_shard(Path(folder, "shard00.h5"), 16)])
-        store = load_store(cubes, range(len(cubes)))
+        store = load_store(cubes, range(len(cubes)), device=args.device)
         bench_batches(store, cubes, settings, args)
         bench_streaming(cubes, settings, args)
         bench_steps(store, settings, args)
+        if args.five_folds:
+            bench_five_folds(Path(folder), settings, args)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"peak memory: {peak_mb} MiB, all networks and MONAI's cache of 16 cubes included")
+    if args.device == "cuda":
+        print(f"  of the GPU: {torch.cuda.max_memory_allocated() // 2**20} MiB")
 
 
 if __name__ == "__main__":
