@@ -80,6 +80,7 @@ def test_maps_of_a_classifier_are_shown_over_the_nodule(classified):
     assert "A classifier’s is exact" in text
     pictures = list((classified[0] / "assets" / "explanations").glob("classifier_*.webp"))
     assert len(pictures) == 2, "the map, and the one of drawn weights"
+    assert all(path.with_suffix(".svg").is_file() for path in pictures)
 
 
 def test_without_classifiers_the_report_does_not_speak_of_them(tmp_path):

@@ -9,6 +9,7 @@ from quorum.explanation_files import CLASSIFIER, WORDS
 from quorum.report import charts, tiles
 from quorum.report.gallery import reference_mask
 from quorum.report.tabular import Column, Section, Table
+from quorum.report.vector_pictures import join_planes, vector_picture
 
 # From transparent to bright: share of the largest value, red, green, blue, opacity.
 RAMP = np.array([
@@ -86,6 +87,7 @@ def draw_nodules(inputs) -> tuple:
     """Return the explained nodules with their pictures' names and outlines, and the pictures."""
     place = {str(name): index for index, name in enumerate(inputs.cubes.nodule_id)}
     nodules, files = [], {}
+    mark = "PHANTOM DATA. " if inputs.data_kind == "phantom" else ""
     for maps in inputs.explanations:
         for name in maps.nodule_id:
             index = place[name]
@@ -93,24 +95,29 @@ def draw_nodules(inputs) -> tuple:
             consensus = reference_mask(inputs, index, readers)
             view = tiles.choose_view(readers > 0, consensus)
             image = inputs.cubes.image(index)
-            pictures = []
+            pictures, outline = [], tiles.outline_path(consensus, view)
             for number, (label, values) in enumerate(maps.of_nodule(name)):
                 stem = f"{maps.experiment}_fold{maps.fold}_seed{maps.seed}_{name}_{number}"
-                files[f"explanations/{stem}.webp"] = picture(image, values, view)
-                pictures.append({"file": f"explanations/{stem}.webp", "label": label})
+                planes = mixed_planes(image, values, view)
+                files[f"explanations/{stem}.webp"] = picture(planes, view)
+                files[f"explanations/{stem}.svg"] = vector_picture(
+                    join_planes(planes, view), [("consensus", "consensus", outline)],
+                    f"{mark}{label}, nodule {name}",
+                )  # fmt: skip
+                pictures.append({"stem": f"explanations/{stem}", "label": label})
             nodules.append({
                 "nodule_id": name,
                 "run": f"{maps.experiment}, fold {maps.fold}, seed {maps.seed}",
                 "pictures": pictures,
-                "outline": tiles.outline_path(consensus, view),
+                "outline": outline,
                 "width": view.width,
                 "height": view.field_vox,
             })  # fmt: skip
     return nodules, files
 
 
-def picture(image, values, view) -> bytes:
-    """Return a map over the three planes of a nodule, as one WebP.
+def mixed_planes(image, values, view) -> list:
+    """Return a map over the three planes of a nodule: uint8 (rows, columns, 3), a pixel a voxel.
 
     Parameters
     ----------
@@ -119,19 +126,26 @@ def picture(image, values, view) -> bytes:
         0 to 1.
     view : quorum.report.tiles.View
     """
-    scale = max(2, round(tiles.PANE_PX / view.field_vox))
-    side = view.field_vox * scale
-    canvas = np.full((side, view.width * scale, 3), 255, np.uint8)
     low, high = tiles.WINDOW_HU
-    panes = zip(tiles.panes(image, view, -1000), tiles.panes(values, view), strict=True)
-    for number, (hu, share) in enumerate(panes):
+    planes = []
+    for hu, share in zip(tiles.panes(image, view, -1000), tiles.panes(values, view), strict=True):
         grey = np.clip((hu.astype(np.float32) - low) / (high - low), 0, 1) * 255
         colours = [np.interp(share, RAMP[:, 0], RAMP[:, k]) for k in range(1, 5)]
         opacity = colours.pop()
         mixed = [grey * (1 - opacity) + colour * opacity for colour in colours]
-        pane = Image.fromarray(np.stack(mixed, axis=-1).round().astype(np.uint8))
+        planes.append(np.stack(mixed, axis=-1).round().astype(np.uint8))
+    return planes
+
+
+def picture(planes: list, view) -> bytes:
+    """Return planes beside each other, enlarged, as one WebP."""
+    scale = max(2, round(tiles.PANE_PX / view.field_vox))
+    side = view.field_vox * scale
+    canvas = np.full((side, view.width * scale, 3), 255, np.uint8)
+    for number, plane in enumerate(planes):
         left = number * (view.field_vox + tiles.GAP_MM) * scale
-        canvas[:, left : left + side] = np.asarray(pane.resize((side, side), Image.BICUBIC))
+        large = Image.fromarray(plane).resize((side, side), Image.BICUBIC)
+        canvas[:, left : left + side] = np.asarray(large)
     stream = io.BytesIO()
     Image.fromarray(canvas).save(stream, "WEBP", quality=tiles.QUALITY, method=1)
     return stream.getvalue()
