@@ -5,6 +5,7 @@ import re
 from workflow_copy import planned_jobs, snakemake
 
 BOTH = {"extract_cubes", "check_series", "train_model", "score_predictions", "write_report"}
+CLASSIFIERS = {"train_classifier", "score_classifier", "explain_classifier"}
 
 
 def test_the_default_plans_the_phantom_source(project):
@@ -12,6 +13,7 @@ def test_the_default_plans_the_phantom_source(project):
     rules = {job.split(":")[0] for job in planned_jobs(result)}
     assert BOTH | {"simulate_series"} <= rules
     assert "find_series" not in rules
+    assert not rules & CLASSIFIERS
     assert not (project / "results").exists()
 
 
@@ -30,6 +32,20 @@ def test_the_sample_without_its_folder_is_refused(project):
     result = snakemake(project, "-n", "--configfile", "config/sample.yaml", QUORUM_REAL_DATA="")
     assert result.returncode != 0
     assert "QUORUM_REAL_DATA, which is not set" in result.stdout
+
+
+def test_a_label_plans_its_classifiers_and_their_maps(project):
+    flags = ("-n", "write_report", "--config", "train_classifier={labels: [mean_without_3]}")
+    jobs = planned_jobs(snakemake(project, *flags))
+    assert {job.split(":")[0] for job in jobs} >= CLASSIFIERS
+    assert any("mean_without_3" in job for job in jobs)
+
+
+def test_an_unknown_label_is_refused(project):
+    flags = ("-n", "--config", "train_classifier={labels: [median]}")
+    result = snakemake(project, *flags)
+    assert result.returncode != 0
+    assert "train_classifier.labels" in result.stdout
 
 
 def test_the_whole_collection_plans_one_job_a_shard(project, tmp_path):
