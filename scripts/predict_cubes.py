@@ -9,6 +9,7 @@ Writes
     --out-predictions  HDF5 (see scripts/quorum/predictions.py): probability float16 (nodule,
                        offset, z, y, x) on the stored cube's grid, click_zyx_vox, offsets_mm;
                        samples uint8 (nodule, sample, z, y, x) of a network that draws outlines
+    --out-gains        gains.csv, one row a step after the network: what it gains on this fold
 Method
     The click is one seeded reader's own centre, moved by each offset in one direction drawn at
     random. A network sees the crop around the click, kept inside the stored cube; what is not
@@ -20,11 +21,12 @@ Source
     The recipe's centre crop at prediction; test-time flips: Krizhevsky 2012 (10.1145/3065386).
 """
 
+import pandas as pd
 import torch
 
 from quorum.command import LOG, log_counts, make_parser, provenance, run_command
 from quorum.errors import InputError
-from quorum.evaluation import pick_answer
+from quorum.evaluation import flip_sets, pick_answer
 from quorum.files import write_whole
 from quorum.frozen_plan import TEST
 from quorum.models import read_model, refuse_other_kind, refuse_other_plan
@@ -33,13 +35,15 @@ from quorum.plans import nodules_of, read_plan
 from quorum.predicting import (
     baseline_predictor,
     finished_predictor,
+    load_network,
     share_predictor,
     write_clicks,
 )
 from quorum.predictions import PredictionsWriter
 from quorum.sampling import num_samples, write_samples
 from quorum.shards import open_shards
-from quorum.tables import read_table
+from quorum.stores import load_store
+from quorum.tables import read_table, write_table
 
 
 def parse_args(argv):
@@ -58,6 +62,7 @@ def parse_args(argv):
     parser.add_argument("--seed", required=True, type=int, help="seed of the clicks")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--out-predictions", required=True, help="HDF5 to write")
+    parser.add_argument("--out-gains", help="CSV to write")
     return parser.parse_args(argv)
 
 
@@ -75,6 +80,20 @@ def check_part(model: dict, part: str):
             f"fold{model['fold']}",
             "correct --part, or use that fold's own model",
         )
+
+
+def scored_gains(model: dict, answer: dict, *, cubes, chosen: list, is_flipped: bool):
+    """Return what each step after a network gains on the nodules, truncated ones apart."""
+    from quorum.gains import COLUMNS, measure_gains
+
+    whole = [k for k in chosen if not cubes.is_truncated[k]]
+    if model["settings"]["method"] != "network" or not whole:
+        return pd.DataFrame(columns=COLUMNS)
+    settings, (network, device) = model["settings"], load_network(model, cubes=cubes)
+    store = load_store(cubes, whole, device=device, consensus=model["consensus"])
+    flips = flip_sets(settings["flip_axes"] if is_flipped else [])
+    answer = {**answer, "temperature": model["temperature"]}
+    return measure_gains(network, store, settings=settings, answer=answer, flips=flips)
 
 
 def main(argv=None):
@@ -112,6 +131,11 @@ def main(argv=None):
         write_clicks(writer, predict, cubes=cubes, chosen=chosen, **clicks)
         if shape["num_samples"]:
             write_samples(writer, model, cubes=cubes, chosen=chosen, seed=args.seed)
+    if args.out_gains:
+        may_flip = {"is_flipped": args.flips == "True"}
+        gains = scored_gains(model, answer, cubes=cubes, chosen=chosen, **may_flip)
+        run = {key: attributes[key] for key in ("experiment", "fold", "seed", "data_kind")}
+        write_table(gains.assign(**run), args.out_gains, "gains", attributes["made_by"])
     outside = {"in another part of the split": len(cubes) - len(chosen)}
     log_counts("nodules", came_in=len(cubes), dropped=outside, went_out=len(chosen))
 

@@ -28,6 +28,7 @@ from quorum.postprocessing import choices, finish_mask, finish_share, nearest_co
 from quorum.predictions import PredictionsWriter, open_predictions
 from quorum.shards import open_shards
 from quorum.stores import Store, load_store
+from quorum.tables import read_table
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,20 @@ def test_predictions_of_the_scored_fold_and_no_other(cohort):
                 assert not share.any()
             steps = np.diff(found["click_zyx_vox"][row], axis=0)
             assert np.linalg.norm(steps) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("name", ["tiny", "ball"])
+def test_gains_of_each_step_are_written_and_none_of_a_baseline(cohort, tmp_path, name):
+    flags = cohort.predict_flags(cohort.folder / f"{name}.yaml", cohort.folder / f"run_{name}")
+    main([*flags, "--out-gains", str(tmp_path / "gains.csv")])
+    table = read_table(tmp_path / "gains.csv", "gains")
+    steps = ["temperature", "flips", "threshold", "component", "holes"]
+    assert table["step"].tolist() == (steps if name == "tiny" else [])
+    assert set(table["experiment"]) <= {name}
+    cubes = open_shards(cohort.shards)
+    patients, is_whole = np.array(cubes.patient_id), ~np.array(cubes.is_truncated)
+    scored = np.isin(patients, ["TEST-0000", "TEST-0005"]) & is_whole
+    assert set(table["num_nodules"]) <= {scored.sum()}
 
 
 def test_the_same_flags_give_the_same_predictions(cohort):

@@ -128,6 +128,18 @@ def test_nodules_that_score_are_drawn_once_and_never_more_than_there_are():
     assert some == drawn(list(range(50)), 8, seed=0) != drawn(list(range(50)), 8, seed=1)
 
 
+def test_every_committed_architecture_can_be_trained(root):
+    paths = sorted((root / "config" / "experiments").glob("bixnas*.yaml"))
+    assert paths
+    for path in paths:
+        network = complete_network(yaml.safe_load(path.read_text())["network"])
+        torch.manual_seed(0)
+        built = build_network(network, 1, 1)
+        built(torch.randn(1, 1, 8, 16, 16)).square().sum().backward()
+        dead = [key for key, value in built.named_parameters() if not value.grad.any()]
+        assert dead == [], path.name
+
+
 def test_skips_of_another_size_are_refused():
     for skips in ({"encoder_skips": []}, {"decoder_skips": [[[0], [9]], [[0], [1]]]}):
         with pytest.raises(InputError, match="2 iterations"):

@@ -99,6 +99,7 @@ rule predict_cubes:
         shards=all_shards("<results>/extract_cubes/{shard}.h5"),
     output:
         predictions="<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.h5",
+        gains="<results>/predict_cubes/{experiment}/fold{fold}_seed{seed}.gains.csv",
     log:
         "<logs>/predict_cubes/{experiment}/fold{fold}_seed{seed}.log",
     benchmark:
@@ -129,6 +130,7 @@ rule predict_cubes:
         " --seed {params.seed}"
         " --threads {threads}"
         " --out-predictions {output.predictions}"
+        " --out-gains {output.gains}"
         " > {log} 2>&1"
 
 
