@@ -96,6 +96,12 @@ def scored_gains(model: dict, answer: dict, *, cubes, chosen: list, is_flipped: 
     return measure_gains(network, store, settings=settings, answer=answer, flips=flips)
 
 
+def write_gains(path, gains, attributes: dict):
+    """Write the table of gains, with the run that the attributes name."""
+    run = {key: attributes[key] for key in ("experiment", "fold", "seed", "data_kind")}
+    write_table(gains.assign(**run), path, "gains", attributes["made_by"])
+
+
 def main(argv=None):
     """Parse, read, predict, write."""
     args = parse_args(argv)
@@ -134,8 +140,7 @@ def main(argv=None):
     if args.out_gains:
         may_flip = {"is_flipped": args.flips == "True"}
         gains = scored_gains(model, answer, cubes=cubes, chosen=chosen, **may_flip)
-        run = {key: attributes[key] for key in ("experiment", "fold", "seed", "data_kind")}
-        write_table(gains.assign(**run), args.out_gains, "gains", attributes["made_by"])
+        write_gains(args.out_gains, gains, attributes)
     outside = {"in another part of the split": len(cubes) - len(chosen)}
     log_counts("nodules", came_in=len(cubes), dropped=outside, went_out=len(chosen))
 

@@ -96,11 +96,11 @@ def make_step(store, settings, *, is_real, **speed):
     return step
 
 
-def matrix_peak(device: str, precision: str, rounds: int) -> float:
-    """Return the operations a second of a product of two large matrices of a type."""
+def make_product(device: str, precision: str):
+    """Return a function that multiplies two large matrices of a type, and its operations."""
     side = MATRIX_SIDE[device]
     one = torch.randn((side, side), device=device, dtype=KINDS[precision])
-    return 2 * side**3 / timed(rounds, lambda _: one @ one)[0]
+    return lambda _: one @ one, 2 * side**3
 
 
 def make_monai(cubes, settings):
@@ -142,11 +142,12 @@ def bench_steps(store, settings, args):
             make_step(store, settings, is_real=is_real, precision=precision)
             for is_real in (True, False)
         ]
-        real, fixed = timed(args.steps, *tasks)
+        product, num_operations = make_product(device, precision)
+        real, fixed, product_s = timed(args.steps, *tasks, product)
         with FlopCounterMode(display=False) as counter:
             tasks[1](0)
         speed = counter.get_total_flops() / real
-        share = speed / matrix_peak(device, precision, args.steps)
+        share = speed / (num_operations / product_s)
         hours = 5 * settings["max_steps"] * real / 3600
         row = f"{precision}  {real:6.4f}  {fixed:10.4f}  {fixed / real:5.3f}"
         print(f"{row}  {speed / 1e9:5.1f}  {share:20.3f}  {hours:15.3f}")
