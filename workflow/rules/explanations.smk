@@ -66,7 +66,7 @@ rule train_classifier:
         "../../envs/quorum.yaml"
     threads: 2
     resources:
-        # Measured: 1.2 GB; 24 s of CPU for 30 steps on 287 real nodules, reading included.
+        # Measured: 1.2 GB; 117 s of CPU for 200 steps on 287 real nodules.
         mem_mb=grows(3000),
         runtime=grows(60),
     params:
@@ -115,7 +115,7 @@ rule score_classifier:
         "../../envs/quorum.yaml"
     threads: 1
     resources:
-        # Less than train_classifier: one fold's cubes at a time, and no gradients.
+        # Measured: 0.7 GB; 30 s of CPU for one fold of 72 real nodules and 2,000 resamples.
         mem_mb=grows(2000),
         runtime=grows(30),
     params:
