@@ -119,7 +119,8 @@ def papers_section(inputs) -> Section:
         values["num_beside"] = sum(row["our_value"] is not None for row in beside)
         values["reasons"] = sorted({r["no_value_reason"] for r in beside if r["no_value_reason"]})
         for topic in OUR_TOPICS:
-            rows = [r for r in beside if r["our_value"] is not None and r["topic"] == topic]
+            has_both = [r for r in beside if None not in (r["value"], r["our_value"])]
+            rows = [row for row in has_both if row["topic"] == topic]
             if rows:
                 figures[topic] = papers_figure(rows, topic)
     return Section("papers", "Published numbers", values, tables, figures)
@@ -146,8 +147,7 @@ def papers_figure(rows: list, topic: str):
     marks, nan = [], float("nan")
     for row in rows:
         name = f"{row['method']}, {row['metric']}"
-        if row["value"] is not None:
-            marks.append({"label": name, "value": row["value"], "low": nan, "high": nan, "tone": 1})
+        marks.append({"label": name, "value": row["value"], "low": nan, "high": nan, "tone": 1})
         low, high = (nan if row[key] is None else row[key] for key in ("our_low", "our_high"))
         label = f"ours: {row['our_experiment']}"
         marks.append({
