@@ -24,7 +24,7 @@ def test_jobs_are_looked_after_by_sacct(accounting, tiny_copy):  # noqa: F811
     """One that failed is submitted again, and the second one's end is seen."""
     for rule in ("check_cubes", "accept_cubes"):
         shutil.rmtree(tiny_copy / "results" / rule)
-    request = ("--set-resources", "check_cubes:mem_mb=250*attempt*attempt*attempt")
+    request = ("--set-resources", "check_cubes:mem_mb=100*attempt**5")
     with submitting(tiny_copy, ACCEPTED, *request, has_accounting=True) as process:
         end_well(process, tiny_copy)
     words = ("sacct", "-n", "-X", "-P", "-o", "JobID,State,Account", "-j")

@@ -169,6 +169,13 @@ def test_a_long_label_of_an_axis_stays_in_the_picture():
     assert center + 3.1 * len(words) <= svg.WIDTH
 
 
+def test_a_long_label_of_a_row_is_cut_at_its_end_and_told_whole_beside_the_picture():
+    rows = [{"label": "b" * 40, "value": 0.1, "low": 0.0, "high": 0.2, "tone": 0}]
+    figure = charts.intervals("x", "x", rows, x_label="Dice")
+    assert f">{'b' * 27}…<" in figure.body
+    assert "b" * 40 in figure.alt
+
+
 def test_failures_stand_before_scores(scans):
     page = text_of(scans[0], "models")
     order = [page.index(f'<section id="{name}"') for name in ("failures", "fifth", "scores")]

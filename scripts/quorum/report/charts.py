@@ -6,6 +6,13 @@ from markupsafe import Markup
 from quorum.report import svg
 from quorum.report.svg import Axes, Figure, number
 
+LABEL_LETTERS = 28  # of a row's label that have room; the alternative text has all of it
+
+
+def shown(label: str) -> str:
+    """Return what of a row's label has room in the picture."""
+    return label if len(label) <= LABEL_LETTERS else f"{label[: LABEL_LETTERS - 1]}…"
+
 
 def legend(labels: list, x: float, y: float, mark: str = "dot") -> Markup:
     """Return a row of coloured marks with their names, broken over lines at the right edge."""
@@ -168,7 +175,8 @@ def intervals(name: str, title: str, rows: list, *, x_label: str, at: dict | Non
     flat = [r[k] for r in rows for k in keys if np.isfinite(r[k])] or [0.0, 1.0]
     flat += at.values()
     pad = 0.08 * ((max(flat) - min(flat)) or 0.1)
-    left = 24 + 7.2 * max((len(r["label"]) for r in rows), default=4)
+    labels = [shown(r["label"]) for r in rows]
+    left = 24 + 7.2 * max((len(label) for label in labels), default=4)
     axes = Axes(min(flat) - pad, max(flat) + pad, 0, 1, height=height, left=min(left, 210))
     parts = [svg.frame(axes, x_label, "", y_ticks=[])]
     if axes.x_low < 0 < axes.x_high:
@@ -182,7 +190,7 @@ def intervals(name: str, title: str, rows: list, *, x_label: str, at: dict | Non
     for index, row in enumerate(rows):
         y, tone = svg.MARGIN["top"] + 34 * index + 17, svg.colour(row["tone"])
         parts.append(svg.line(axes.left, y, svg.WIDTH - svg.MARGIN["right"], y, "grid"))
-        parts.append(svg.text(axes.left - 10, y + 4, row["label"], "end", "word"))
+        parts.append(svg.text(axes.left - 10, y + 4, labels[index], "end", "word"))
         if np.isfinite(row["low"]) and np.isfinite(row["high"]):
             parts.append(svg.line(axes.x(row["low"]), y, axes.x(row["high"]), y, f"whisker {tone}"))
         if np.isfinite(row["value"]):
