@@ -22,6 +22,9 @@ WITH_ACCOUNTING = ("--slurm-status-command", "sacct")
 ACCEPTED = "results/accept_cubes/accepted.csv"
 TRAINED = "results/train_model/unet3d/fold0_seed0/model.pt"
 TRAINING_LOG = "results/logs/train_model/unet3d/fold0_seed0.log"
+# Less than Python and Snakemake hold from their start: SLURM measures in steps of time, and a job
+# that is over its limit at its end alone can be gone before. The second attempt has enough.
+TOO_LITTLE_MEMORY = ("--set-resources", "check_cubes:mem_mb=100*attempt**5")
 ACTIVE = ("PENDING", "RUNNING", "COMPLETING")
 # How long a test waits for what takes seconds on a machine with nothing else to do.
 PATIENCE_S = 600

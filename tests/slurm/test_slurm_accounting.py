@@ -5,7 +5,7 @@ import shutil
 import pytest
 from needs import require
 from slurm_cluster import ACCOUNT, DATABASE_PROGRAMS, MARK, missing_reason, start_cluster
-from slurm_runs import ACCEPTED, end_well, submissions, submitting
+from slurm_runs import ACCEPTED, TOO_LITTLE_MEMORY, end_well, submissions, submitting
 from workflow.conftest import tiny_copy, tiny_run  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -24,8 +24,7 @@ def test_jobs_are_looked_after_by_sacct(accounting, tiny_copy):  # noqa: F811
     """One that failed is submitted again, and the second one's end is seen."""
     for rule in ("check_cubes", "accept_cubes"):
         shutil.rmtree(tiny_copy / "results" / rule)
-    request = ("--set-resources", "check_cubes:mem_mb=100*attempt**5")
-    with submitting(tiny_copy, ACCEPTED, *request, has_accounting=True) as process:
+    with submitting(tiny_copy, ACCEPTED, *TOO_LITTLE_MEMORY, has_accounting=True) as process:
         end_well(process, tiny_copy)
     words = ("sacct", "-n", "-X", "-P", "-o", "JobID,State,Account", "-j")
     lines = accounting.run(*words, ",".join(submissions(tiny_copy))).stdout.splitlines()

@@ -273,11 +273,13 @@ def test_the_random_field_smooths_and_follows_brightness():
 
 
 def validation_store(truth, bright):
-    """Return a store of one cube whose brightness is an answer."""
+    """Return a store of cubes whose brightness is an answer."""
     image = torch.from_numpy(np.where(bright, 400, -1000).astype(np.int16))
     ones = torch.ones(image.shape, dtype=torch.uint8)
-    box, four = torch.tensor([[[0, 0, 0], [20, 40, 40]]]), torch.tensor([4])
-    return Store(["a"], image, ones, ones, None, torch.from_numpy(truth), box, four)
+    names = [f"nodule{number}" for number in range(len(truth))]
+    box = torch.tensor([[[0, 0, 0], [20, 40, 40]]] * len(truth))
+    four = torch.tensor([4] * len(truth))
+    return Store(names, image, ones, ones, None, torch.from_numpy(truth), box, four)
 
 
 @pytest.mark.parametrize("wanted", ["none", "component", "holes", "component+holes"])
@@ -304,6 +306,26 @@ def test_post_processing_is_chosen_where_it_helps(wanted):
         assert min(answer["dice_by_postprocess"].values()) < 1
     # Flips that bring nothing are not used.
     assert pick_answer(found, has_flips=True)["is_flipped"] is False
+
+
+@pytest.mark.parametrize(
+    ("num_worse", "wanted"),
+    [pytest.param(1, "component", id="one nodule"), pytest.param(4, "none", id="every nodule")],
+)
+def test_post_processing_is_not_chosen_by_one_nodule(num_worse, wanted):
+    """The component costs Dice in some of four nodules: where in one alone, that is chance."""
+    truth = np.zeros((4, 20, 40, 40), bool)
+    truth[:, 7:13, 17:23, 17:23] = True
+    for number in range(num_worse):
+        truth[number, 14:17, 18:22, 18 : 21 + number] = True
+    store = validation_store(truth, truth)
+    answer = choose_answer(lambda x: 5 * x, store, tiny_settings(), [0.5], flips=flip_sets([]))
+    plain = answer["answers"]["plain"]
+    dice = plain["dice_by_postprocess"]
+    assert dice["none"] == 1
+    assert dice["component"] < 1
+    assert plain["postprocess"] == wanted
+    assert plain["validation_dice"] == dice[wanted]
 
 
 def test_the_others_are_the_majorities_without_each_reader(tmp_path):
