@@ -89,10 +89,11 @@ def main(argv=None):
     args = parse_args(argv)
     import torch
 
-    from quorum.classifying import read_classifier, refuse_other_run
+    from quorum.classifying import CLASSIFIER_FILE, refuse_other_run
+    from quorum.models import read_model
 
     torch.set_num_threads(args.threads)
-    model, cubes = read_classifier(args.model), open_shards(args.shards)
+    model, cubes = read_model(args.model, CLASSIFIER_FILE), open_shards(args.shards)
     refuse_other_run(model, model["label_rule"], cubes.data_kind)
     scores = read_table(args.scores, "classifier_scores")
     chosen, num_other, num_scored = choose_nodules(

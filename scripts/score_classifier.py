@@ -62,7 +62,7 @@ def score_run(model: dict, cubes, chosen: list, targets) -> pd.DataFrame:
     Parameters
     ----------
     model : dict
-        Of quorum.classifying.read_classifier.
+        Of quorum.models.read_model.
     cubes : CubeSet
     chosen : list of int
         The nodules of the fold that have a label.
@@ -95,9 +95,10 @@ def score_run(model: dict, cubes, chosen: list, targets) -> pd.DataFrame:
 
 def read_models(paths, label_rule: str, data_kind: str) -> list:
     """Return the classifiers, each of this label, no run twice."""
-    from quorum.classifying import read_classifier, refuse_other_run
+    from quorum.classifying import CLASSIFIER_FILE, refuse_other_run
+    from quorum.models import read_model
 
-    models = [read_classifier(path) for path in paths]
+    models = [read_model(path, CLASSIFIER_FILE) for path in paths]
     for model in models:
         refuse_other_run(model, label_rule, data_kind)
     runs = [(model["fold"], model["seed"]) for model in models]

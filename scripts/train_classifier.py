@@ -111,7 +111,8 @@ def main(argv=None):
         LOG.info("%s: %d nodules, %d suspicious", name, len(some), targets[some].sum())
     import torch
 
-    from quorum.classifying import check_settings, write_classifier
+    from quorum.classifying import CLASSIFIER_FILE, check_settings
+    from quorum.models import write_model
 
     torch.set_num_threads(args.threads)
     settings = json.loads(args.settings)
@@ -122,9 +123,8 @@ def main(argv=None):
     run["data_kind"] = cubes.data_kind
     history = pd.DataFrame(rows).assign(**run)[column_names("classifier_history")]
     write_table(history, args.out_history, "classifier_history", provenance(__file__, args))
-    write_classifier(
-        args.out_model, {**run, "num_folds": args.num_folds, "settings": settings, **found}
-    )
+    model = {**run, "num_folds": args.num_folds, "settings": settings, **found}
+    write_model(args.out_model, model, CLASSIFIER_FILE)
     num_used = sum(map(len, chosen.values()))
     dropped = {"dropped by the rule": int((targets < 0).sum())}
     dropped["in the test part"] = len(cubes) - num_used - dropped["dropped by the rule"]

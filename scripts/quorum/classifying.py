@@ -1,16 +1,17 @@
 """A 3D network that tells one number of a nodule, exactly the mean of the map that explains it."""
 
 import math
-import pickle
 
 import torch
 
 from quorum.batches import cut_batch, draw_batch, plain_draw
 from quorum.command import progress
 from quorum.errors import InputError
-from quorum.files import write_whole
+from quorum.models import ModelFile, refuse_other_kind
 
-SCHEMA, SCHEMA_VERSION = "quorum-classifier", 1
+# Its model holds label_rule, settings, fold, num_folds, seed, data_kind, weights, positive_weight,
+# threshold and diameter (slope, intercept, threshold).
+CLASSIFIER_FILE = ModelFile("quorum-classifier", 1, "train_classifier")
 BATCH_OF_PREDICTION = 16
 
 
@@ -185,47 +186,6 @@ def do_step(network, optimizer, entropy, data, *, settings: dict, batch: tuple) 
     return float(loss.detach())
 
 
-def write_classifier(path, model: dict):
-    """Write a fitted classifier whole.
-
-    Parameters
-    ----------
-    path : str or Path
-    model : dict
-        label_rule, settings, fold, num_folds, seed, data_kind, weights, positive_weight, threshold
-        and diameter (slope, intercept, threshold).
-    """
-    with write_whole(path) as temporary:
-        torch.save({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **model}, temporary)
-
-
-def read_classifier(path) -> dict:
-    """Return a fitted classifier.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, damaged, or holds another network.
-    """
-    mend = "train it again with train_classifier"
-    try:
-        model = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"the classifier {path} can't be read ({str(error).splitlines()[0]})",
-            "a model.pt of train_classifier",
-            mend,
-        ) from error
-    found = model.get("schema") if isinstance(model, dict) else None
-    if found != SCHEMA or model["schema_version"] != SCHEMA_VERSION:
-        raise InputError(
-            f"{path} holds the weights of another network ({found})",
-            f"{SCHEMA} version {SCHEMA_VERSION}, a model.pt of train_classifier",
-            mend,
-        )
-    return model
-
-
 def fitted_classifier(model: dict) -> Classifier:
     """Return a fitted classifier's network, ready to be used."""
     network = Classifier(model["settings"])
@@ -241,9 +201,4 @@ def refuse_other_run(model: dict, label: str, data_kind: str):
             "weights of this label's own network",
             "give the models of one label",
         )
-    if (model["data_kind"] == "phantom") != (data_kind == "phantom"):
-        raise InputError(
-            f"the classifier was fitted on {model['data_kind']}, the shards hold {data_kind}",
-            "a classifier and shards that are both phantom or both real",
-            "train on the same source",
-        )
+    refuse_other_kind(model, data_kind)

@@ -1,54 +1,63 @@
 """The file model.pt: what a run fitted, and what it may be applied to."""
 
 import pickle
+from dataclasses import dataclass
 
 import torch
 
 from quorum.errors import InputError
 from quorum.files import write_whole
 
-SCHEMA, SCHEMA_VERSION = "quorum-model", 3
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What kind of model a file holds, and which script makes it."""
+
+    schema: str
+    version: int
+    made_by: str
 
 
-def write_model(path, model: dict):
+SEGMENTATION_FILE = ModelFile("quorum-model", 3, "train_model")
+
+
+def write_model(path, model: dict, kind: ModelFile = SEGMENTATION_FILE):
     """Write a fitted model whole.
 
     Parameters
     ----------
     path : str or Path
     model : dict
-        experiment, settings, consensus, fold, num_folds, seed, data_kind, spacing_mm, threshold
-        and postprocess (chosen on the validation fold), and `numbers` (a baseline's) or `weights`,
-        temperature, is_flipped and answers (a network's; see quorum.evaluation.choose_answer).
+        Of a segmentation: experiment, settings, consensus, fold, num_folds, seed, data_kind,
+        spacing_mm, threshold and postprocess (chosen on the validation fold), and `numbers` (a
+        baseline's) or `weights`, temperature, is_flipped and answers (a network's; see
+        quorum.evaluation.choose_answer). Of a classifier: see quorum.classifying.
     """
     with write_whole(path) as temporary:
-        torch.save({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **model}, temporary)
+        torch.save({"schema": kind.schema, "schema_version": kind.version, **model}, temporary)
 
 
-def read_model(path) -> dict:
+def read_model(path, kind: ModelFile = SEGMENTATION_FILE) -> dict:
     """Return a fitted model.
 
     Raises
     ------
     InputError
-        When the file is missing, damaged, or no model.
+        When the file is missing, damaged, no model, or one of another kind or version.
     """
+    expected = f"a model.pt of {kind.made_by} ({kind.schema} version {kind.version})"
+    mend = f"train it again with {kind.made_by}"
     try:
         model = torch.load(path, weights_only=True, map_location="cpu")
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"the model {path} can't be read ({str(error).splitlines()[0]})",
-            "a model.pt of train_model",
-            "train it again",
+            f"the model {path} can't be read ({str(error).splitlines()[0]})", expected, mend
         ) from error
-    if not isinstance(model, dict) or model.get("schema") != SCHEMA:
-        raise InputError(f"{path} is no model", "a model.pt of train_model", "train it again")
-    if model["schema_version"] != SCHEMA_VERSION:
-        raise InputError(
-            f"{path} is of schema version {model['schema_version']}",
-            f"version {SCHEMA_VERSION}",
-            "train it again",
-        )
+    model = model if isinstance(model, dict) else {}
+    found = model.get("schema"), model.get("schema_version")
+    if found != (kind.schema, kind.version):
+        told = "no model" if found[0] is None else f"a {found[0]} of version {found[1]}"
+        raise InputError(f"{path} holds {told}", expected, mend)
     return model
 
 

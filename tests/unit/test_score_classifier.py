@@ -8,8 +8,9 @@ import torch
 import train_classifier
 from classifier_inputs import RULE, make_classified
 
-from quorum.classifying import read_classifier, write_classifier
+from quorum.classifying import CLASSIFIER_FILE
 from quorum.errors import InputError
+from quorum.models import read_model, write_model
 from quorum.suspicion import MEASURES, calibrate, measure, summarize
 from quorum.tables import read_table
 
@@ -115,12 +116,12 @@ def test_runs_are_scored_on_the_folds_that_they_held_out(run, tmp_path):
 
 def test_a_model_of_another_label_or_source_or_named_twice_is_refused(run, tmp_path):
     first, second = models_of(run)
-    model = read_classifier(first)
+    model = read_model(first, CLASSIFIER_FILE)
     for change, words in (
         ({"label_rule": "mean_without_3"}, "learned the label mean_without_3"),
-        ({"data_kind": "scan"}, "was fitted on scan, the shards hold phantom"),
+        ({"data_kind": "scan"}, "was fitted on scan data, the shards hold phantom"),
     ):
-        write_classifier(tmp_path / "other.pt", model | change)
+        write_model(tmp_path / "other.pt", model | change, CLASSIFIER_FILE)
         with pytest.raises(InputError, match=words):
             score_classifier.main(run.score_flags([tmp_path / "other.pt", second], tmp_path))
     with pytest.raises(InputError, match="has two models"):
@@ -130,5 +131,5 @@ def test_a_model_of_another_label_or_source_or_named_twice_is_refused(run, tmp_p
 def test_weights_of_a_segmentation_network_are_refused(run, tmp_path):
     path = tmp_path / "segmenting.pt"
     torch.save({"schema": "quorum-model", "schema_version": 3, "weights": {}}, path)
-    with pytest.raises(InputError, match="weights of another network"):
+    with pytest.raises(InputError, match="holds a quorum-model of version 3"):
         score_classifier.main(run.score_flags([path], tmp_path))

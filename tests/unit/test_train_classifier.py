@@ -10,12 +10,13 @@ import train_classifier
 from classifier_inputs import RULE, SETTINGS, make_classified
 
 from quorum.classifying import (
+    CLASSIFIER_FILE,
     check_settings,
     make_classifier,
-    read_classifier,
     suspicion,
 )
 from quorum.errors import InputError
+from quorum.models import read_model
 from quorum.shards import open_shards
 from quorum.suspicion import choose_threshold, diameter_probability, fit_diameter, read_targets
 from quorum.tables import read_table
@@ -30,7 +31,7 @@ def run(tmp_path_factory):
 
 
 def test_a_run_is_trained_on_labels_of_its_own_folds(run):
-    model = read_classifier(run.folder / "run" / "model.pt")
+    model = read_model(run.folder / "run" / "model.pt", CLASSIFIER_FILE)
     assert (model["label_rule"], model["fold"], model["data_kind"]) == (RULE, 0, "phantom")
     assert 0 <= model["threshold"] <= 1
     assert model["positive_weight"] == 1.0, "each patient has one nodule of each label"
@@ -45,7 +46,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_others(run):
     for name, seed in (("again", 0), ("other", 1)):
         train_classifier.main(run.train_flags(run.folder / name, seed=seed))
     first, again, other = (
-        read_classifier(run.folder / name / "model.pt")["weights"]["head.weight"]
+        read_model(run.folder / name / "model.pt", CLASSIFIER_FILE)["weights"]["head.weight"]
         for name in ("run", "again", "other")
     )
     assert torch.equal(first, again)
@@ -145,8 +146,8 @@ def test_a_loss_that_is_no_number_is_refused(run, tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"schema": "quorum-model", "schema_version": 3}, path)
-    with pytest.raises(InputError, match="weights of another network"):
-        read_classifier(path)
+    with pytest.raises(InputError, match="holds a quorum-model of version 3"):
+        read_model(path, CLASSIFIER_FILE)
     path.write_text(json.dumps({}))
     with pytest.raises(InputError, match="can't be read"):
-        read_classifier(path)
+        read_model(path, CLASSIFIER_FILE)
