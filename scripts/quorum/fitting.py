@@ -11,6 +11,7 @@ from quorum.baselines import fit_baseline
 from quorum.cases import load_cases
 from quorum.code import code_digest
 from quorum.command import LOG
+from quorum.memory_limits import memory_told
 from quorum.plans import check_cube
 from quorum.staging import near_cubes
 from quorum.stores import StreamedStore, fits_memory, load_store, store_digest
@@ -86,10 +87,11 @@ def fit_network(plan, args, *, cubes, parts):
         LOG.info("going on after step %d", state["step"])
     options = {"device": device, "workers": args.threads, "board": args.out_tensorboard}
     run = Run(settings, args.seed, stores=stores, folder=folder, state=state, options=options)
-    fit(run, devices=args.devices, nodes=args.nodes)
-    if run.is_terminated or run.global_rank:
-        return EXIT_TEMPORARY if run.is_terminated else 0
-    found, notes = answer_of(run)
+    with memory_told(settings, device):
+        fit(run, devices=args.devices, nodes=args.nodes)
+        if run.is_terminated or run.global_rank:
+            return EXIT_TEMPORARY if run.is_terminated else 0
+        found, notes = answer_of(run)
     notes["num_gpus"] = args.devices * args.nodes if device == "cuda" else 0
     return found, run.state["history"], {**notes, "data_sha256": key["data"]}, folder
 

@@ -35,14 +35,31 @@ def used_mb() -> int:
     return psutil.Process().memory_info().rss // MEGABYTE
 
 
+@contextlib.contextmanager
+def memory_told(settings: dict, device: str):
+    """Let a block that runs out of memory, on a GPU or a CPU, end in one sentence.
+
+    Raises
+    ------
+    InputError
+        Of `out_of_memory`; every other error passes.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(settings, device, error) from error
+
+
 def out_of_memory(settings: dict, device: str, error) -> InputError:
-    """Return an InputError that says what a step asked for and what there is."""
+    """Return an InputError that says what a run asked for and what there is."""
     free_mb, whole_mb = memory_mb(device)
     crop, name = list(training_crop(settings)), settings["network"]["name"]
     return InputError(
-        f"memory ran out in a step of {name} on {settings['batch_size']} crops of {crop} "
+        f"memory ran out in a run of {name} on {settings['batch_size']} crops of {crop} "
         f"({str(error).splitlines()[0]})",
-        f"a step that fits into the {device}'s memory ({free_mb} of {whole_mb} MiB free now)",
+        f"a run that fits into the {device}'s memory ({free_mb} of {whole_mb} MiB free now)",
         "lower train_model.batch_size and raise accumulate_batches as much; the same command with "
         "--find-batch-size tries which one fits",
     )

@@ -20,7 +20,6 @@ from quorum.checkpoints import newest_name, save_checkpoint
 from quorum.energy import EnergyMeter
 from quorum.errors import InputError
 from quorum.losses import network_loss
-from quorum.memory_limits import is_out_of_memory, out_of_memory
 from quorum.networks import NUM_INPUTS, build_network
 from quorum.optimizers import learning_rate, make_optimizer
 from quorum.pace import Pace
@@ -141,15 +140,10 @@ class Run(lightning.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.zero_grad()
-        try:
-            losses = [
-                self.backward_batch(step * len(pairs) + part, *pair) / len(pairs)
-                for part, pair in enumerate(pairs)
-            ]
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise out_of_memory(self.settings, self.options["device"], error) from error
+        losses = [
+            self.backward_batch(step * len(pairs) + part, *pair) / len(pairs)
+            for part, pair in enumerate(pairs)
+        ]
         loss = self.mean_of_ranks(sum(losses))
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self.settings["max_gradient_norm"] or math.inf

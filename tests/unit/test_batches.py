@@ -1,5 +1,7 @@
 """Batches: functions of (seed, step, rank), image and masks together, uncovered never counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from quorum.batches import (
     plain_draw,
     visit_order,
 )
+from quorum.evaluation import probability
 from quorum.losses import LOSSES, signed_distance, supervised_loss, total_loss
 from quorum.shards import open_shards
 from quorum.stores import load_store, store_digest
@@ -139,6 +142,34 @@ def test_content_alone_makes_the_digest(store):
     store.image[0, 0, 0, 0] -= 1
 
 
+def test_every_reader_that_a_nodule_has_is_drawn_and_no_other(store):
+    some = replace(store, num_readers=torch.tensor([4, 3, 1, 2, 4, 4]))
+    plan, seen = tiny_settings(), {cube: set() for cube in range(6)}
+    for number in range(200):
+        draw = draw_batch(some, plan, CROP, seed=0, number=number)
+        for cube, reader in zip(draw.cube.tolist(), draw.reader.tolist(), strict=True):
+            seen[cube].add(reader)
+    counts = some.num_readers.tolist()
+    assert seen == {cube: set(range(count)) for cube, count in enumerate(counts)}
+
+
+def test_the_head_of_an_absent_reader_gets_no_gradient():
+    generator = torch.Generator().manual_seed(0)
+    readers = torch.randint(0, 8, (2, 4, 6, 6), dtype=torch.uint8, generator=generator)
+    target, present = make_target("per_reader", readers, None, torch.tensor([4, 3]), None)
+    logits = torch.randn(target.shape, generator=generator).requires_grad_()
+    counts = present.expand_as(target)
+    total_loss({"dice": 1.0, "cross_entropy": 1.0}, logits, target, counts).backward()
+    assert not logits.grad[1, 3].any()
+    assert all(logits.grad[nodule, head].any() for nodule in (0, 1) for head in range(3))
+    assert logits.grad[0, 3].any()
+
+
+def test_the_answer_of_several_heads_is_their_mean():
+    logits = torch.logit(torch.tensor([0.1, 0.2, 0.6, 0.9])).reshape(1, 4, 1, 1, 1)
+    assert float(probability(logits)) == pytest.approx(0.45)
+
+
 def test_targets_of_four_readers():
     # One voxel for every set of readers.
     readers = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 1, 16)
@@ -197,6 +228,13 @@ def test_known_losses():
     # Dice with squared denominator: 2 * 4 * 0.5 / (8 * 0.25 + 4) = 2/3.
     expected = (1 - 2 / 3) + 2 * np.log(2)
     assert float(total_loss(weights, half, target, ones)) == pytest.approx(expected, abs=1e-4)
+    # (1 - p)^2 of each voxel's cross-entropy.
+    focal = float(total_loss({"focal": 1.0}, half, target, ones))
+    assert focal == pytest.approx(0.25 * np.log(2), abs=1e-5)
+    # What is found wrongly counts 0.3, what is missed 0.7: four of eight each.
+    for logit, expected in ((50, 1 - 4 / (4 + 0.3 * 4)), (0, 1 - 2 / (2 + 0.3 * 2 + 0.7 * 2))):
+        found = float(total_loss({"tversky": 1.0}, half + logit, target, ones))
+        assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_boundary_loss_is_the_mean_of_probability_times_signed_distance():

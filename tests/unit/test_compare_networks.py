@@ -8,6 +8,8 @@ from compare_networks import count_network, main
 from model_factory import tiny_settings
 from torch import nn
 
+from quorum.closed_schema import load_yaml
+from quorum.networks import network_names
 from quorum.settings import EXPERIMENTS
 from quorum.tables import read_table
 
@@ -33,6 +35,16 @@ def test_a_product_of_matrices_counts_too(monkeypatch):
     found = count_network(tiny_settings(crop_vox=[16, 32, 32]))
     assert found["num_parameters"] == 0
     assert found["multiply_adds_g"] == pytest.approx(512 * 32 * 512 / 1e9)
+
+
+def test_every_network_of_the_catalogue_has_a_row(tmp_path, root):
+    out, files = tmp_path / "networks.csv", sorted(map(str, EXPERIMENTS.glob("*.yaml")))
+    settings = load_yaml(root / "config" / "config.yaml")["train_model"]
+    main(["--settings", json.dumps(settings), "--experiments", *files, "--out-networks", str(out)])
+    table = read_table(out, "networks")
+    assert set(table["network"]) == set(network_names())
+    assert (table["num_parameters"] > 0).all()
+    assert (table["multiply_adds_g"] > 0).all()
 
 
 def test_the_table_lists_networks_alone_with_their_sources(tmp_path):

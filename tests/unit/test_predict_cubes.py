@@ -308,6 +308,31 @@ def test_post_processing_is_chosen_where_it_helps(wanted):
     assert pick_answer(found, has_flips=True)["is_flipped"] is False
 
 
+def test_the_random_field_is_chosen_where_it_helps():
+    """The network is wrong at scattered voxels of an image without noise."""
+    truth = np.zeros((6, 20, 40, 40), bool)
+    truth[:, 6:14, 14:26, 14:26] = True
+    store, generator = validation_store(truth, truth), np.random.default_rng(0)
+    wrong = torch.from_numpy(generator.random((16, 32, 32)) < 0.1)
+    settings, flips = tiny_settings(postprocess=["crf", "component"]), flip_sets([])
+
+    def predict(inputs):
+        return torch.where(wrong, -1.0, 1.0) * inputs
+
+    answer = choose_answer(predict, store, settings, [0.5], flips=flips)["answers"]["plain"]
+    dice = answer["dice_by_postprocess"]
+    assert set(dice) == {"none", "crf", "component", "crf+component"}
+    assert answer["postprocess"] == "crf+component"
+    assert dice["crf"] > dice["component"] + 0.02
+    # What is predicted goes the same way.
+    inside, image = torch.from_numpy(truth[0, 2:18, 4:36, 4:36]), torch.ones(16, 32, 32)
+    image[~inside] = -1
+    share = torch.sigmoid(predict(image)).numpy()
+    options = {"choice": "crf", "threshold": 0.5, "point": (8, 16, 16)}
+    found = finish_share(share, image.numpy(), **options) >= 0.5
+    assert (found == inside.numpy()).mean() > 0.99 > ((share >= 0.5) == inside.numpy()).mean()
+
+
 @pytest.mark.parametrize(
     ("num_worse", "wanted"),
     [pytest.param(1, "component", id="one nodule"), pytest.param(4, "none", id="every nodule")],

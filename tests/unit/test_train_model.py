@@ -168,6 +168,9 @@ def test_the_learning_rate_warms_up_and_falls():
         assert all(a < b for a, b in pairwise(rates[:11]))
         assert all(a > b for a, b in pairwise(rates[10:]))
         assert 0 < rates[-1] < highest / 20
+        # Half-way between the warm-up and the end.
+        half = {"cosine": 0.5, "polynomial": 0.5**0.9}[name]
+        assert rates[55] == pytest.approx(highest * half)
     settings["schedule"]["name"] = "constant"
     assert learning_rate(settings, 99) == highest
 

@@ -42,6 +42,10 @@ def test_a_rule_has_its_parts(name):
     assert f"python scripts/{name}.py" in body
 
 
+def test_a_training_that_was_told_to_end_is_submitted_again():
+    assert int(re.search(r"^    retries: (\d+)$", BODIES["train_model"], re.M)[1]) >= 1
+
+
 @pytest.mark.parametrize("name", sorted(BODIES))
 def test_a_rules_name_is_that_of_its_script_folder_log_and_test(name):
     body = BODIES[name]
