@@ -169,9 +169,27 @@ def test_a_run_killed_at_random_moments_is_the_undisturbed_one(root, tmp_path):
     assert set(codes[:-1]) == {-signal.SIGKILL}
     logs = "".join(path.read_text() for path in sorted(hit.glob("log*")) if path.is_file())
     assert "going on after step" in logs
-    histories = [pd.read_csv(folder / "history.csv") for folder in (calm, hit)]
+    assert_same_run(calm, hit)
+
+
+@pytest.mark.slow
+def test_two_processes_killed_and_told_to_end_are_the_undisturbed_ones(root, tmp_path):
+    cohort = make_cohort(tmp_path)
+    plan = cohort.plan(max_steps=160, validate_every_steps=40, checkpoint_every_steps=3)
+    calm, hit = tmp_path / "calm", tmp_path / "hit"
+    flags = [*cohort.train_flags(plan, calm), "--devices", "2"]
+    assert run_interrupted(root, flags, calm, []) == [0]
+    flags = [*cohort.train_flags(plan, hit), "--devices", "2"]
+    codes = run_interrupted(root, flags, hit, [(20, signal.SIGKILL), (60, signal.SIGTERM)])
+    assert codes == [-signal.SIGKILL, 75, 0]
+    assert_same_run(calm, hit)
+
+
+def assert_same_run(*folders):
+    """Fail unless two runs have one history, timings apart, and the same weights."""
+    histories = [pd.read_csv(folder / "history.csv") for folder in folders]
     pd.testing.assert_frame_equal(*(h.drop(columns="duration_s") for h in histories))
-    models = [torch.load(folder / "model.pt", weights_only=True) for folder in (calm, hit)]
+    models = [torch.load(folder / "model.pt", weights_only=True) for folder in folders]
     for name, weights in models[0]["weights"].items():
         assert torch.equal(weights, models[1]["weights"][name]), name
 

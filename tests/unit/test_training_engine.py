@@ -139,7 +139,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(cohort, tmp_path):
     calm = {"flip_axes": [], "max_shift_vox": [0, 0, 0], "network": {"dropout": 0.0}}
     calm["speed"] = {"precision": "fp32"}
     # SGD's steps are as long as the gradient; Adam's hardly tell by how much it was divided.
-    calm["optimizer"] = {"name": "sgd", "learning_rate": 0.01}
+    calm["optimizer"] = {"name": "sgd", "learning_rate": 0.05}
     shared = {"losses": {"dice": 1.0, "cross_entropy": 0.0}, "max_steps": 6, **calm}
     one = cohort.plan("one", batch_size=4, **shared)
     two = cohort.plan("two", batch_size=2, **shared)
