@@ -53,8 +53,10 @@ def supernet(settings: dict, seed: int):
     own = settings["network"]
     skips = all_skips(len(own["channels"]), len(own["decoder_skips"]))
     torch.manual_seed(seed)
-    layout = choose_speed(settings["speed"], "cpu").layout()
-    return build_network({**own, **skips}, 1, 1).to(memory_format=layout), skips
+    speed = choose_speed(settings["speed"], "cpu")
+    network = build_network({**own, **skips}, 1, 1).to(memory_format=speed.layout())
+    speed.guard(network)
+    return network, skips
 
 
 def set_gates(network, nodes: dict):

@@ -4,6 +4,7 @@ What `auto` means is settled on the machine that computes and is written into th
 """
 
 import contextlib
+import functools
 from dataclasses import asdict, dataclass
 
 import torch
@@ -37,6 +38,19 @@ class Speed:
             return contextlib.nullcontext()
         return torch.autocast(self.device, dtype=torch.bfloat16)
 
+    def guard(self, network):
+        """Let a network that is about to be trained keep its long kernels out of bf16 on a CPU.
+
+        A kernel that is longer than its input along an axis gets weight gradients there that were
+        never computed (whatever the memory held), in torch 2.13's bf16 on AVX512-BF16, in either
+        layout: tests/unit/test_network_runs.py compares every network's with those of fp32.
+        """
+        if self.device != "cpu":
+            return
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv3d | torch.nn.ConvTranspose3d):
+                module.forward = functools.partial(forward_exactly, module, module.forward)
+
     def compiled(self, network):
         """Return what is called for the network's output."""
         return torch.compile(network) if self.is_compiled else network
@@ -53,6 +67,16 @@ class Speed:
     def as_record(self) -> dict:
         """Return the choices for a run's record."""
         return asdict(self)
+
+
+def forward_exactly(module, forward, image, *args):
+    """Return a convolution's output; in fp32 where its kernel is longer than its input."""
+    lengths = [d * (k - 1) + 1 for k, d in zip(module.kernel_size, module.dilation, strict=True)]
+    is_long = any(k > side for k, side in zip(lengths, image.shape[2:], strict=True))
+    if not (is_long and torch.is_autocast_enabled("cpu")):
+        return forward(image, *args)
+    with torch.autocast("cpu", enabled=False):
+        return forward(image.float(), *args)
 
 
 def choose_speed(block: dict, device: str) -> Speed:

@@ -71,6 +71,7 @@ class Run(lightning.LightningModule):
         self.options = {"device": "cpu", "workers": 0, "board": None, **(options or {})}
         self.speed = choose_speed(settings["speed"], self.options["device"])
         self.network, self.compiling = make_network(settings, seed, self.options["device"]), None
+        self.speed.guard(self.network)
         self.state = state or {"step": 0, "history": [], "best": None, "num_worse": 0, "ema": None}
         if state:
             self.network.load_state_dict(state["network"])

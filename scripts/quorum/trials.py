@@ -40,6 +40,7 @@ class Trial:
     def __init__(self, network, settings: dict, store, speed):
         self.network, self.settings = network.train(), settings
         self.store, self.speed = store, speed
+        speed.guard(network)
         self.compute = speed.compiled(network)
         self.optimizer = make_optimizer(settings, network.parameters())
         has_average = settings["ema_decay"] > 0

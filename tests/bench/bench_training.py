@@ -13,9 +13,13 @@ what is compared is done in turn, the median of each is taken, and the load is p
    with one random tensor already in place (the same network, loss and optimizer); the step's
    operations a second over those of a product of two large matrices of that type, measured here;
    the time of the steps of five folds, as 5 x max_steps of them.
-4. The same step on contiguous memory, and compiled.
-5. With --five-folds: five folds of the default, trained to their end, validations included.
-6. Peak memory of all of it.
+4. The same of a run as train_model starts it, from the end of a step to the end of the next one:
+   Lightning, clipping, the weights' average, history; the in-place step has none of these. The
+   median leaves checkpoints out, the mean takes them in: 16 cubes have one every 4 steps, since
+   each epoch has one.
+5. The same step on contiguous memory, and compiled.
+6. With --five-folds: five folds of the default, trained to their end, validations included.
+7. Peak memory of all of it.
 """
 
 import argparse
@@ -48,7 +52,8 @@ from quorum.shards import open_shards  # noqa: E402
 from quorum.speed import choose_speed  # noqa: E402
 from quorum.step_batches import StepBatches, learning_batch  # noqa: E402
 from quorum.stores import StreamedStore, load_store  # noqa: E402
-from quorum.training import make_network  # noqa: E402
+from quorum.trainers import fit  # noqa: E402
+from quorum.training import Run, make_network  # noqa: E402
 
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Sides of the two matrices: large enough that a device is as fast as it gets.
@@ -159,6 +164,53 @@ def bench_steps(store, settings, args):
         print(f"  {name} (after its first step): {plain / seconds:.2f} times as fast as auto")
 
 
+class TimedRun(Run):
+    """A run that is timed from step to step, with a step in place after each of its own."""
+
+    def take_turns_with(self, step):
+        """Set the step in place; start the clock."""
+        self.step, self.seconds, self.in_place = step, [], []
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, *args):
+        """End the step as every run does, and do one in place."""
+        super().on_train_batch_end(*args)
+        end_s = self.now()
+        self.seconds.append(end_s - self.started)
+        self.step(0)
+        self.started = self.now()
+        self.in_place.append(self.started - end_s)
+
+    def now(self) -> float:
+        """Return the time when all that was started is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def bench_runs(store, cubes, settings, *, args, folder: Path):
+    """Print a whole run's steps over steps in place, by type."""
+    print("a run's own steps: type  median s  mean s  in place s  ratio of medians  of means")
+    validation = load_store(cubes, [0], consensus="majority")
+    for precision in KINDS:
+        speed = {**settings["speed"], "precision": precision, "is_compiled": False}
+        rest = {"max_steps": 2 * args.steps, "validate_every_steps": 2 * args.steps}
+        run = TimedRun(
+            {**settings, **rest, "speed": speed},
+            0,
+            stores=(store, validation),
+            folder=folder,
+            options={"device": args.device},
+        )
+        run.take_turns_with(make_step(store, settings, is_real=False, precision=precision))
+        fit(run)
+        # The first step makes buffers, the last one ends with a validation.
+        own, fixed = run.seconds[1:-1], run.in_place[1:-1]
+        middle, mean, other = statistics.median(own), statistics.mean(own), statistics.median(fixed)
+        row = f"{precision}  {middle:6.4f}  {mean:6.4f}  {other:6.4f}  {other / middle:5.3f}"
+        print(f"{row}  {statistics.mean(fixed) / mean:5.3f}")
+
+
 def bench_batches(store, cubes, settings, args):
     """Print samples a second over MONAI's, and what elastic bending costs."""
     bent = copy.deepcopy(settings)
@@ -218,6 +270,7 @@ def main():
         bench_batches(store, cubes, settings, args)
         bench_streaming(cubes, settings, args)
         bench_steps(store, settings, args)
+        bench_runs(store, cubes, settings, args=args, folder=Path(folder))
         if args.five_folds:
             bench_five_folds(Path(folder), settings, args)
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

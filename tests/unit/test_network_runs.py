@@ -11,6 +11,7 @@ import yaml
 from model_factory import make_cohort
 from needs import require
 from predict_cubes import main as predict
+from test_network_catalogue import learning_crop, network_of
 from train_model import main as train
 
 from quorum.closed_schema import load_yaml, merge
@@ -18,8 +19,10 @@ from quorum.models import read_model
 from quorum.networks import network_names
 from quorum.predictions import open_predictions
 from quorum.settings import experiment_settings
+from quorum.speed import Speed
 
 # Needs a table of slices too: tests/unit/test_places.py takes it through the scripts.
+QUICK = ("segresnet", "transfuse", "unet3d")
 OTHERS = [name for name in network_names() if name != "position_unet"]
 
 
@@ -35,6 +38,56 @@ def keep_sigterm():
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
+
+
+def soil_memory():
+    """Leave large numbers in the memory that the next tensors get."""
+    for exponent in range(10, 23, 2):
+        torch.full((1 << exponent,), 1e30)
+
+
+def gradients(network, image, direction, *, precision):
+    """Return the gradients of the answer's sum along a direction, by parameter."""
+    for parameter in network.parameters():
+        parameter.grad = None
+    soil_memory()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        answer = network(image)
+    (answer.float() * direction).sum().backward()
+    return {k: p.grad.clone() for k, p in network.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("is_channels_last", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in network_names()],
+)
+def test_gradients_in_bf16_are_those_of_fp32_but_for_rounding(name, is_channels_last):
+    """On crops so small that kernels are longer than the deepest levels."""
+    crop_vox = learning_crop(name)
+    network, num_inputs = network_of(name, crop_vox)
+    speed = Speed("cpu", "bf16", is_channels_last, is_compiled=False)
+    network = network.to(memory_format=speed.layout()).eval()
+    speed.guard(network)
+    image = torch.randn(2, num_inputs, *crop_vox).contiguous(memory_format=speed.layout())
+    direction = torch.randn(network(image).shape)
+    expected = gradients(network, image, direction, precision="fp32")
+    largest = max(float(value.abs().max()) for value in expected.values())
+    for _ in range(2):
+        found = gradients(network, image, direction, precision="bf16")
+        for key, value in expected.items():
+            error = float((found[key] - value).abs().max())
+            assert error <= 4 * float(value.abs().max()) + 0.2 * largest, key
+
+
+def test_only_a_kernel_longer_than_its_input_leaves_bf16():
+    network = torch.nn.Conv3d(1, 1, 3, padding=2, dilation=2)
+    Speed("cpu", "bf16", is_channels_last=True, is_compiled=False).guard(network)
+    kinds = {}
+    for side in (4, 5):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            kinds[side] = network(torch.randn(1, 1, 8, 8, side)).dtype
+    assert kinds == {4: torch.float32, 5: torch.bfloat16}
 
 
 @pytest.mark.slow
