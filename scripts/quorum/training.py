@@ -213,11 +213,21 @@ class Run(lightning.LightningModule):
                 average[name] = average[name].to(value.device).lerp_(value, 1 - decay)
 
     def current_weights(self) -> dict:
-        """Return a copy of the weights that would be kept now: averaged where asked for."""
-        weights = {**self.network.state_dict(), **(self.state["ema"] or {})}
+        """Return a copy of the weights that would be kept now: averaged where asked for.
+
+        A network may hold a parameter under several names (MONAI's DynUNet does); its average is
+        kept under the first, and all of them get the same copy.
+        """
+        average = self.state["ema"] or {}
+        first = {id(value): name for name, value in self.network.named_parameters()}
         # The average of a checkpoint lies in the CPU's memory until the first step.
-        home = next(self.network.parameters()).device
-        return {name: value.detach().to(home, copy=True) for name, value in weights.items()}
+        home, copies, weights = next(self.network.parameters()).device, {}, {}
+        for name, value in self.network.state_dict(keep_vars=True).items():
+            own = first.get(id(value), name)
+            if own not in copies:
+                copies[own] = average.get(own, value).detach().to(home, copy=True)
+            weights[name] = copies[own]
+        return weights
 
     def on_train_batch_end(self, *_):
         """Validate, write a checkpoint and log, each when it is due."""
