@@ -13,10 +13,10 @@ what is compared is done in turn, the median of each is taken, and the load is p
    with one random tensor already in place (the same network, loss and optimizer); the step's
    operations a second over those of a product of two large matrices of that type, measured here;
    the time of the steps of five folds, as 5 x max_steps of them.
-4. The same of a run as train_model starts it, from the end of a step to the end of the next one:
-   Lightning, clipping, the weights' average, history; the in-place step has none of these. The
-   median leaves checkpoints out, the mean takes them in: 16 cubes have one every 4 steps, since
-   each epoch has one.
+4. The same of a run as train_model starts it, from the end of a step to the end of the next one,
+   with all that it does there (Lightning, clipping, the weights' average, history): every other
+   step takes a batch in place of the one that it would cut. A checkpoint, of which each epoch has
+   one, is timed apart.
 5. The same step on contiguous memory, and compiled.
 6. With --five-folds: five folds of the default, trained to their end, validations included.
 7. Peak memory of all of it.
@@ -43,6 +43,7 @@ import train_model  # noqa: E402
 from model_factory import make_cohort  # noqa: E402
 from shard_factory import make_shard  # noqa: E402
 
+from quorum import training  # noqa: E402
 from quorum.batches import draw_batch  # noqa: E402
 from quorum.closed_schema import load_yaml  # noqa: E402
 from quorum.losses import network_loss  # noqa: E402
@@ -165,21 +166,36 @@ def bench_steps(store, settings, args):
 
 
 class TimedRun(Run):
-    """A run that is timed from step to step, with a step in place after each of its own."""
+    """A run whose steps are timed, every other one with a batch in place, checkpoints apart."""
 
-    def take_turns_with(self, step):
-        """Set the step in place; start the clock."""
-        self.step, self.seconds, self.in_place = step, [], []
+    def start_clock(self, batch):
+        """Keep the batch in place; start the clock."""
+        self.fixed, self.cut = batch, training.learning_batch
+        self.real_s, self.fixed_s, self.save_s = [], [], []
         self.started = time.perf_counter()
 
+    def backward_batch(self, number, store, draw):
+        """Give every other step the batch in place of the one that it would cut."""
+        is_real = self.state["step"] % 2 == 0
+        training.learning_batch = self.cut if is_real else lambda *_: self.fixed
+        try:
+            return super().backward_batch(number, store, draw)
+        finally:
+            training.learning_batch = self.cut
+
+    def save(self):
+        """Write a checkpoint on a clock of its own."""
+        start = self.now()
+        super().save()
+        self.save_s.append(self.now() - start)
+        self.started += self.save_s[-1]
+
     def on_train_batch_end(self, *args):
-        """End the step as every run does, and do one in place."""
+        """End the step as every run does, and keep its seconds."""
         super().on_train_batch_end(*args)
-        end_s = self.now()
-        self.seconds.append(end_s - self.started)
-        self.step(0)
-        self.started = self.now()
-        self.in_place.append(self.started - end_s)
+        end = self.now()
+        (self.fixed_s if self.state["step"] % 2 == 0 else self.real_s).append(end - self.started)
+        self.started = end
 
     def now(self) -> float:
         """Return the time when all that was started is done."""
@@ -189,12 +205,12 @@ class TimedRun(Run):
 
 
 def bench_runs(store, cubes, settings, *, args, folder: Path):
-    """Print a whole run's steps over steps in place, by type."""
-    print("a run's own steps: type  median s  mean s  in place s  ratio of medians  of means")
-    validation = load_store(cubes, [0], consensus="majority")
+    """Print a whole run's steps with real batches over its steps in place, by type."""
+    print("a run's own steps: type  real s  in place s  ratio  a checkpoint s")
+    validation, fixed = load_store(cubes, [0], consensus="majority"), batch_of(store, settings, 0)
     for precision in KINDS:
         speed = {**settings["speed"], "precision": precision, "is_compiled": False}
-        rest = {"max_steps": 2 * args.steps, "validate_every_steps": 2 * args.steps}
+        rest = {"max_steps": 4 * args.steps, "validate_every_steps": 4 * args.steps}
         run = TimedRun(
             {**settings, **rest, "speed": speed},
             0,
@@ -202,13 +218,12 @@ def bench_runs(store, cubes, settings, *, args, folder: Path):
             folder=folder,
             options={"device": args.device},
         )
-        run.take_turns_with(make_step(store, settings, is_real=False, precision=precision))
+        run.start_clock((torch.randn_like(fixed[0]), *fixed[1:]))
         fit(run)
         # The first step makes buffers, the last one ends with a validation.
-        own, fixed = run.seconds[1:-1], run.in_place[1:-1]
-        middle, mean, other = statistics.median(own), statistics.mean(own), statistics.median(fixed)
-        row = f"{precision}  {middle:6.4f}  {mean:6.4f}  {other:6.4f}  {other / middle:5.3f}"
-        print(f"{row}  {statistics.mean(fixed) / mean:5.3f}")
+        real, in_place = statistics.median(run.real_s[1:]), statistics.median(run.fixed_s[:-1])
+        row = f"{precision}  {real:6.4f}  {in_place:10.4f}  {in_place / real:5.3f}"
+        print(f"{row}  {statistics.median(run.save_s):6.4f}")
 
 
 def bench_batches(store, cubes, settings, args):

@@ -353,6 +353,12 @@ def test_post_processing_is_not_chosen_by_one_nodule(num_worse, wanted):
     assert plain["validation_dice"] == dice[wanted]
 
 
+def test_a_fold_whose_masks_are_empty_has_an_answer_all_the_same():
+    store = validation_store(*[np.zeros((2, 20, 40, 40), bool)] * 2)
+    answer = choose_answer(lambda x: 5 * x, store, tiny_settings(), [0.5], flips=flip_sets([]))
+    assert answer["answers"]["plain"]["postprocess"] == "component"
+
+
 def test_the_others_are_the_majorities_without_each_reader(tmp_path):
     generator = np.random.default_rng(2)
     readers = generator.integers(0, 16, (3, 20, 40, 40), dtype=np.uint8)
