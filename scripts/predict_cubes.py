@@ -15,8 +15,8 @@ Method
     random. A network sees the crop around the click, kept inside the stored cube; what is not
     covered repeats the nearest covered voxel. Its probability is that of its logits over the
     temperature, as the mean over flips of the axes it was trained to flip where the validation
-    fold gained by them, after the post-processing (quorum.postprocessing) that gained there. A
-    baseline gives 0 or 1.
+    fold gained by them, after the post-processing (quorum.postprocessing) chosen there. A baseline
+    gives 0 or 1.
 Source
     The recipe's centre crop at prediction; test-time flips: Krizhevsky 2012 (10.1145/3065386).
 """

@@ -232,7 +232,10 @@ def cross_entropy(batches: list, temperature: float) -> float:
 
 
 def best_answer(shares: list, batches: list, names: list, thresholds) -> dict:
-    """Return the choice of post-processing and the threshold with the best mean Dice."""
+    """Return the choice of post-processing and its best threshold, and the Dice of each choice.
+
+    Of the choices that are as good as the best one: the component at the centre, or the first.
+    """
     dice = {(name, threshold): [] for name in names for threshold in thresholds}
     for share, crops in zip(shares, batches, strict=True):
         point, agreed = (np.array(share.shape[1:]) - 1) / 2, None
@@ -268,6 +271,7 @@ def is_as_good(dice, highest) -> bool:
         Of the same nodules; nan where a nodule has none.
     """
     less = (highest - dice)[~torch.isnan(highest - dice)]
+    if not len(less):
+        return True  # without a nodule that has a Dice, nothing is worse
     error = less.std(correction=0) / len(less) ** 0.5
-    # Without a nodule that has a Dice, nothing is worse.
-    return not bool(less.mean() > 2 * error)
+    return bool(less.mean() <= 2 * error)

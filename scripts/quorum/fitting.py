@@ -72,7 +72,8 @@ def fit_network(plan, args, *, cubes, parts):
     settings = plan["settings"]
     check_cube(settings, cubes.shape_vox)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    stores = open_stores(plan, args, cubes=cubes, parts=parts, device=device)
+    with memory_told(settings, device):
+        stores = open_stores(plan, args, cubes=cubes, parts=parts, device=device)
     if args.find_batch_size:
         return report_batch_size(settings, args, stores=stores, device=device)
     key = {
@@ -86,8 +87,8 @@ def fit_network(plan, args, *, cubes, parts):
     if state:
         LOG.info("going on after step %d", state["step"])
     options = {"device": device, "workers": args.threads, "board": args.out_tensorboard}
-    run = Run(settings, args.seed, stores=stores, folder=folder, state=state, options=options)
     with memory_told(settings, device):
+        run = Run(settings, args.seed, stores=stores, folder=folder, state=state, options=options)
         fit(run, devices=args.devices, nodes=args.nodes)
         if run.is_terminated or run.global_rank:
             return EXIT_TEMPORARY if run.is_terminated else 0

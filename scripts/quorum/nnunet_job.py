@@ -32,6 +32,11 @@ class Trainer(nnUNetTrainer):
     def perform_actual_validation(self, save_probabilities: bool = False):
         """Do nothing."""
 
+    def save_checkpoint(self, filename: str):
+        """Write a checkpoint whole: a job that is killed meanwhile leaves the one before."""
+        super().save_checkpoint(f"{filename}.partial")
+        os.replace(f"{filename}.partial", filename)
+
 
 def plan(job: dict):
     """Take fingerprint, plan and preprocess the data set, unless that was done."""
@@ -48,13 +53,18 @@ def plan(job: dict):
 
 
 def train(job: dict) -> Trainer:
-    """Return a trainer after all its epochs, gone on with where a checkpoint is."""
+    """Return a trainer after all its epochs: gone on with from a checkpoint, or ended before."""
     folder = Path(job["preprocessed"])
     plans = json.loads((folder / "nnUNetPlans.json").read_text())
     dataset = json.loads((folder / "dataset.json").read_text())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    latest = next(Path(job["results"]).rglob("checkpoint_latest.pth"), None)
-    plans["continue_training"] = latest is not None
+    # nnU-Net removes the latest once it has written the final one.
+    final, latest = (
+        next(Path(job["results"]).rglob(f"checkpoint_{name}.pth"), None)
+        for name in ("final", "latest")
+    )
+    checkpoint = final or latest
+    plans["continue_training"] = checkpoint is not None
     if job["epochs"]:
         plans["configurations"][CONFIGURATION]["batch_size"] = job["batch_size"]
     trainer = Trainer(plans, CONFIGURATION, 0, dataset, device)
@@ -66,9 +76,10 @@ def train(job: dict) -> Trainer:
     # Its planner takes this for a number of threads and its trainer for one of processes.
     os.environ["nnUNet_n_proc_DA"] = "0"  # noqa: SIM112, nnU-Net's own spelling
     trainer.initialize()
-    if latest:
-        trainer.load_checkpoint(str(latest))
-    trainer.run_training()
+    if checkpoint:
+        trainer.load_checkpoint(str(checkpoint))
+    if not final:
+        trainer.run_training()
     return trainer
 
 

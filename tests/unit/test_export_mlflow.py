@@ -2,12 +2,12 @@
 
 import importlib.util
 import json
-import signal
 
 import export_mlflow
 import pytest
 from model_factory import make_cohort
 from needs import require
+from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.errors import InputError
@@ -19,9 +19,8 @@ def run(tmp_path_factory):
     require(importlib.util.find_spec("mlflow") is not None, "MLflow (`make env-export`)")
     cohort = make_cohort(tmp_path_factory.mktemp("cohort"))
     out = tmp_path_factory.mktemp("run")
-    handler = signal.getsignal(signal.SIGTERM)
-    train(cohort.train_flags(cohort.plan("kept", max_steps=2), out))
-    signal.signal(signal.SIGTERM, handler)
+    with sigterm_kept():
+        train(cohort.train_flags(cohort.plan("kept", max_steps=2), out))
     return out
 
 

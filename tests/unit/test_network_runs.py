@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -30,14 +29,6 @@ OTHERS = [name for name in network_names() if name != "position_unet"]
 def cohort(tmp_path_factory):
     """Two small shards of cubes that hold the catalogue's largest crop, and a split."""
     return make_cohort(tmp_path_factory.mktemp("cohort"), shape=(32, 64, 64))
-
-
-@pytest.fixture(autouse=True)
-def keep_sigterm():
-    """Give SIGTERM back to pytest."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 def soil_memory():

@@ -1,7 +1,5 @@
 """Where a crop lies: the middle of the series is 0, its ends are 1, a flip mirrors the chest."""
 
-import signal
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -86,9 +84,7 @@ def test_a_network_that_is_told_its_place_trains_and_predicts(tmp_path, slices):
     settings = {**tiny_settings(inputs="position", max_steps=3), "network": network}
     whole = {"name": "tiny", "consensus": "majority", "settings": settings}
     plan.write_text(yaml.safe_dump(whole))
-    handler = signal.getsignal(signal.SIGTERM)
     assert train([*cohort.train_flags(plan, out), "--slices", str(slices)]) == 0
-    signal.signal(signal.SIGTERM, handler)
     predict([*cohort.predict_flags(plan, out), "--slices", str(slices)])
     with open_predictions(out / "predictions.h5") as found:
         assert found["probability"][:].max() > 0

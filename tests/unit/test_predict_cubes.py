@@ -1,7 +1,5 @@
 """predict_cubes: the click, the crop, flips turned back, and nothing foreign accepted."""
 
-import signal
-
 import h5py
 import numpy as np
 import pytest
@@ -10,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_factory import make_cohort, tiny_settings
 from predict_cubes import main
+from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.clicks import click_points, crop_starts
@@ -34,11 +33,10 @@ from quorum.tables import read_table
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     """Two small shards, a split, a trained tiny network and a ball."""
-    handler = signal.getsignal(signal.SIGTERM)
     made = make_cohort(tmp_path_factory.mktemp("cohort"))
     for name, changes in (("tiny", {}), ("ball", {"method": "ball"})):
-        train(made.train_flags(made.plan(name, **changes), made.folder / f"run_{name}"))
-    signal.signal(signal.SIGTERM, handler)
+        with sigterm_kept():
+            train(made.train_flags(made.plan(name, **changes), made.folder / f"run_{name}"))
     return made
 
 

@@ -1,13 +1,12 @@
 """predict_ensemble: the mean of runs, on the locked test part, once the plan is frozen."""
 
-import signal
-
 import numpy as np
 import predict_cubes
 import pytest
 from freeze_plan import main as freeze
 from model_factory import ROOT, make_cohort
 from predict_ensemble import joint_answer, main
+from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.errors import InputError
@@ -18,14 +17,13 @@ from quorum.predictions import open_predictions
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     """Two runs of a tiny network, two of a ball, and a frozen plan."""
-    handler = signal.getsignal(signal.SIGTERM)
     made = make_cohort(tmp_path_factory.mktemp("cohort"))
     runs = {"tiny": {"max_steps": 2, "postprocess": []}, "ball": {"method": "ball"}}
     for name, changes in runs.items():
         plan = made.plan(name, **changes)
         for fold in (0, 1):
-            train(made.train_flags(plan, made.folder / f"{name}{fold}", fold=fold, seed=fold))
-    signal.signal(signal.SIGTERM, handler)
+            with sigterm_kept():
+                train(made.train_flags(plan, made.folder / f"{name}{fold}", fold=fold, seed=fold))
     plan, looks = ROOT / "config" / "analysis_plan.yaml", made.folder / "looks"
     out = made.folder / "frozen.json"
     freeze(["--plan", str(plan), "--looks", str(looks), "--out-plan", str(out)])

@@ -1,13 +1,12 @@
 """A probabilistic network through the rules: trained on drawn readers, its outlines kept."""
 
-import signal
-
 import h5py
 import numpy as np
 import pytest
 import yaml
 from model_factory import make_cohort, tiny_settings
 from predict_cubes import main as predict
+from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.sampling import num_samples
@@ -19,15 +18,14 @@ LOSSES = {"dice": 0.0, "cross_entropy": 1.0}
 @pytest.fixture(scope="module")
 def predictions(tmp_path_factory):
     """Two predictions of one tiny run: offset 0 alone, and the same again with another offset."""
-    handler = signal.getsignal(signal.SIGTERM)
     cohort = make_cohort(tmp_path_factory.mktemp("cohort"))
     settings = {**tiny_settings(target="random_reader", losses=LOSSES), "network": NETWORK}
     plan = cohort.folder / "tiny.yaml"
     whole = {"name": "tiny", "consensus": "majority", "settings": settings}
     plan.write_text(yaml.safe_dump(whole))
     out = cohort.folder / "run"
-    assert train(cohort.train_flags(plan, out)) == 0
-    signal.signal(signal.SIGTERM, handler)
+    with sigterm_kept():
+        assert train(cohort.train_flags(plan, out)) == 0
     found = []
     for offsets in ((0,), (0, 4)):
         predict(cohort.predict_flags(plan, out, offsets=offsets))

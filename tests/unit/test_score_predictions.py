@@ -1,6 +1,5 @@
 """score_predictions: known answers, the same grid and region for readers and model."""
 
-import signal
 from pathlib import Path
 
 import h5py
@@ -12,6 +11,7 @@ from model_factory import make_cohort
 from predict_cubes import main as predict
 from predict_ensemble import main as predict_test
 from score_predictions import main
+from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.errors import InputError
@@ -192,11 +192,10 @@ def test_scores_do_not_depend_on_where_the_nodule_lies():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A cohort with the predictions of a ball."""
-    handler = signal.getsignal(signal.SIGTERM)
     cohort = make_cohort(tmp_path_factory.mktemp("cohort"))
     plan, out = cohort.plan("ball", method="ball_oracle"), cohort.folder / "run"
-    train(cohort.train_flags(plan, out))
-    signal.signal(signal.SIGTERM, handler)
+    with sigterm_kept():
+        train(cohort.train_flags(plan, out))
     predict(cohort.predict_flags(plan, out))
     return cohort
 

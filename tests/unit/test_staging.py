@@ -7,17 +7,10 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from model_factory import make_cohort
 
 from quorum import staging
 from quorum.settings import ROOT
 from quorum.shards import open_shards
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """Two small shards and a split."""
-    return make_cohort(tmp_path_factory.mktemp("cohort"))
 
 
 @pytest.fixture

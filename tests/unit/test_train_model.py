@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,27 +9,13 @@ import h5py
 import pandas as pd
 import pytest
 import torch
-from model_factory import make_cohort, tiny_settings
+from model_factory import tiny_settings
 from train_model import main
 
 from quorum.errors import InputError
 from quorum.models import read_model
 from quorum.optimizers import learning_rate
 from quorum.tables import read_table
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """Two small shards and a split."""
-    return make_cohort(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(autouse=True)
-def keep_sigterm():
-    """Give SIGTERM back to pytest."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 def test_a_network_run_writes_model_history_and_record(cohort, tmp_path):

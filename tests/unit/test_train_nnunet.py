@@ -328,9 +328,9 @@ def has_ended(process_id: str) -> bool:
         return True
 
 
-def wait_until(is_so):
-    """Wait until something is so; a minute is far more than it takes."""
-    deadline_s = time.monotonic() + 60
+def wait_until(is_so, limit_s: float = 60):
+    """Wait until something is so; the limit is far more than it takes."""
+    deadline_s = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
@@ -358,6 +358,39 @@ def test_nnunet_itself_trains_and_predicts(tmp_path):
     assert min(record["patch_vox"]) > 1
     assert record["batch_size"] == 3
     assert record["spacing_mm"] == [1.0, 1.0, 1.0]
+
+
+def killed_once(words, log: Path, is_time) -> str:
+    """Start a job, kill it when it is time; return what it had said."""
+    with log.open("w") as stream:
+        job = subprocess.Popen(words, stdout=stream, stderr=subprocess.STDOUT)
+    try:
+        wait_until(lambda: job.poll() is not None or is_time(), limit_s=600)
+    finally:
+        job.kill()
+        job.wait(timeout=60)
+    return log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OWN_PYTHON.is_file(), reason="make env-nnunet was not run")
+def test_nnunet_itself_goes_on_where_it_was_killed(tmp_path):
+    flags = flags_of(make_cohort(tmp_path), OWN_PYTHON, tmp_path, epochs=3)
+    words = [sys.executable, ROOT / "scripts" / "train_nnunet.py", *flags]
+    log = tmp_path / "log.txt"
+    first = killed_once(words, log, lambda: any((tmp_path / "work").rglob("checkpoint_latest.pth")))
+    assert "Epoch 0" in first
+    assert "Epoch 2" not in first
+    second = killed_once(words, log, lambda: "crops: 1 of" in log.read_text())
+    assert "Epoch 0" not in second
+    assert "Epoch 2" in second
+    assert "crops: 1 of" in second
+    assert not (tmp_path / "p.h5").exists()
+    third = subprocess.run(words, capture_output=True, text=True)
+    assert third.returncode == 0, third.stderr
+    assert "Epoch" not in third.stdout + third.stderr
+    with open_predictions(tmp_path / "p.h5") as found:
+        assert 0 < found["probability"][:].max() <= 1
 
 
 @pytest.mark.slow

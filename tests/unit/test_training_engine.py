@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,7 +13,8 @@ import h5py
 import pandas as pd
 import pytest
 import torch
-from model_factory import make_cohort, tiny_settings
+from model_factory import tiny_settings
+from terminations import told_to_end
 from train_model import main
 
 from quorum import fitting, memory_limits, training, trials, validations
@@ -28,20 +28,6 @@ from quorum.step_batches import StepBatches
 from quorum.stores import StreamedStore, fits_memory, load_store, store_digest
 from quorum.training import make_network
 from quorum.trials import Trial, find_batch_size, largest_batch, measure_compiling, step_fits
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """Two small shards and a split."""
-    return make_cohort(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(autouse=True)
-def keep_sigterm():
-    """Give SIGTERM back to pytest."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 def weights_of(out):
@@ -341,6 +327,8 @@ def test_a_job_s_memory_counts_what_it_holds_already(cohort, monkeypatch):
 @pytest.mark.parametrize(
     "where",
     [
+        pytest.param("quorum.fitting.load_store", id="when the cubes are read"),
+        pytest.param("quorum.training.build_network", id="when the network is built"),
         pytest.param("quorum.training.learning_batch", id="in a step"),
         pytest.param("quorum.training.Run.update_average", id="beside the weights"),
         pytest.param("quorum.training.Run.place_stores", id="when the cubes are placed"),
@@ -465,21 +453,13 @@ def test_every_epoch_has_its_checkpoint(cohort, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("which", [1, 2, 3])
-def test_told_to_end_within_a_validation(cohort, tmp_path, monkeypatch, which):
+def test_told_to_end_within_a_validation(cohort, tmp_path, which):
     settings = {"max_steps": 6, "validate_every_steps": 2, "patience_validations": 5}
     plan = cohort.plan("told", **settings)
     assert main(cohort.train_flags(plan, tmp_path / "calm")) == 0
-    calls, score = [], validations.mean_dice
-
-    def told(predict, *rest):
-        calls.append(1)
-        if len(calls) == which:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return score(predict, *rest)
-
-    monkeypatch.setattr(validations, "mean_dice", told)
     flags = cohort.train_flags(plan, tmp_path / "told")
-    assert main(flags) == fitting.EXIT_TEMPORARY
+    with told_to_end(which):
+        assert main(flags) == fitting.EXIT_TEMPORARY
     folder = next((tmp_path / "told" / "checkpoints").iterdir())
     assert int(list_checkpoints(folder)[0].name[4:12]) == 2 * which
     assert main(flags) == 0
@@ -490,21 +470,14 @@ def test_told_to_end_within_a_validation(cohort, tmp_path, monkeypatch, which):
         assert torch.equal(weights, weights_of(outs[1])[name]), name
 
 
-def test_the_validation_that_is_made_up_for_may_be_the_last(cohort, tmp_path, monkeypatch):
+def test_the_validation_that_is_made_up_for_may_be_the_last(cohort, tmp_path):
     slow = {"learning_rate": 1e-12}
     settings = {"max_steps": 50, "validate_every_steps": 2, "optimizer": slow}
     plan = cohort.plan("stalled", patience_validations=1, **settings)
-    calls, score = [], validations.mean_dice
-
-    def told(predict, *rest):
-        calls.append(1)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return score(predict, *rest)
-
-    monkeypatch.setattr(validations, "mean_dice", told)
     flags = cohort.train_flags(plan, tmp_path)
-    assert [main(flags), main(flags)] == [fitting.EXIT_TEMPORARY, 0]
+    with told_to_end(2):
+        assert main(flags) == fitting.EXIT_TEMPORARY
+    assert main(flags) == 0
     assert len(pd.read_csv(tmp_path / "history.csv")) == 4
 
 
@@ -518,16 +491,9 @@ def test_a_cube_that_breaks_while_it_is_streamed_stays_one_sentence(cohort, tmp_
         main(flags)
 
 
-def test_a_run_goes_on_from_the_folder_that_is_named(cohort, tmp_path, monkeypatch, caplog):
+def test_a_run_goes_on_from_the_folder_that_is_named(cohort, tmp_path, caplog):
     plan, other = cohort.plan("resumed"), cohort.plan("another", max_steps=7)
-    score = validations.mean_dice
-
-    def told(*rest):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return score(*rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(validations, "mean_dice", told)
+    with told_to_end(1):
         assert main(cohort.train_flags(plan, tmp_path / "first")) == fitting.EXIT_TEMPORARY
     elsewhere = tmp_path / "elsewhere"
     shutil.move(next((tmp_path / "first" / "checkpoints").iterdir()), elsewhere)

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
@@ -11,10 +10,11 @@ import h5py
 import pytest
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
-from model_factory import make_cohort, tiny_settings
+from model_factory import tiny_settings
+from terminations import told_to_end
 from train_model import main
 
-from quorum import fitting, losses, trainers, training, validations
+from quorum import fitting, losses, trainers, training
 from quorum.batches import draw_batch
 from quorum.errors import InputError
 from quorum.files import sha256_file
@@ -36,20 +36,6 @@ PLAIN = {
 # The first step of Nesterov's momentum 0.99 is 1.99 times the gradient.
 STEEP = {"name": "sgd", "learning_rate": 1.0, "weight_decay": 0.0}
 FIRST_STEP = 1.99
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """Two small shards and a split."""
-    return make_cohort(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(autouse=True)
-def keep_sigterm():
-    """Give SIGTERM back to pytest."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
 
 
 def train(cohort, out, **changes) -> dict:
@@ -130,14 +116,8 @@ def test_a_loss_that_is_no_number_names_its_nodules_and_the_checkpoint(
 
 @pytest.mark.parametrize("what", ["code", "data"])
 def test_other_code_or_data_is_another_run(cohort, tmp_path, monkeypatch, what):
-    plan, score = cohort.plan("keyed"), validations.mean_dice
-
-    def told(*rest):
-        signal.raise_signal(signal.SIGTERM)
-        return score(*rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(validations, "mean_dice", told)
+    plan = cohort.plan("keyed")
+    with told_to_end(1):
         assert main(cohort.train_flags(plan, tmp_path)) == fitting.EXIT_TEMPORARY
     folder = next((tmp_path / "checkpoints").iterdir())
     flags = cohort.train_flags(plan, tmp_path / "second")
@@ -180,14 +160,8 @@ def test_energy_of_all_sessions_is_added_up(cohort, tmp_path, monkeypatch):
     save = training.save_checkpoint
     monkeypatch.setattr(training, "EnergyMeter", Meter)
     monkeypatch.setattr(training, "save_checkpoint", note)
-    plan, score = cohort.plan("energy"), validations.mean_dice
-
-    def told(*rest):
-        signal.raise_signal(signal.SIGTERM)
-        return score(*rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(validations, "mean_dice", told)
+    plan = cohort.plan("energy")
+    with told_to_end(1):
         assert main(cohort.train_flags(plan, tmp_path)) == fitting.EXIT_TEMPORARY
     in_first = len(saved)
     assert main(cohort.train_flags(plan, tmp_path)) == 0
