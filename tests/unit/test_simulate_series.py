@@ -118,7 +118,7 @@ def test_a_phantom_is_marked_in_every_way(files, inputs):
             assert dataset.QualityControlImage == "YES"
             assert list(dataset.ImageType)[:2] == ["DERIVED", "SECONDARY"]
             assert "PHANTOM" in dataset.SeriesDescription
-            assert str(dataset.PatientName) == dataset.Manufacturer == "QUORUM PHANTOM"
+            assert dataset.PatientName.family_name == dataset.Manufacturer == "QUORUM PHANTOM"
             assert dataset.PatientID == f"PHANTOM-{patient_id}"
             for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
                 assert dataset[name].value.startswith("2.25.")
