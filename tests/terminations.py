@@ -5,8 +5,6 @@ import signal
 
 import pytest
 
-from quorum import validations
-
 
 @contextlib.contextmanager
 def sigterm_kept():
@@ -21,6 +19,8 @@ def sigterm_kept():
 @contextlib.contextmanager
 def told_to_end(number: int):
     """Within it, SIGTERM comes in the validation of a number, counted from 1."""
+    from quorum import validations  # brings torch, which most tests do without
+
     calls, score = [], validations.mean_dice
 
     def told(*args):

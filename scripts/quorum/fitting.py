@@ -11,7 +11,7 @@ from quorum.baselines import fit_baseline
 from quorum.cases import load_cases
 from quorum.code import code_digest
 from quorum.command import LOG
-from quorum.memory_limits import memory_told
+from quorum.memory_limits import memory_told, no_room, out_of_memory
 from quorum.plans import check_cube
 from quorum.staging import near_cubes
 from quorum.stores import StreamedStore, fits_memory, load_store, store_digest
@@ -72,7 +72,8 @@ def fit_network(plan, args, *, cubes, parts):
     settings = plan["settings"]
     check_cube(settings, cubes.shape_vox)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    with memory_told(settings, device):
+    num_cubes = len(parts["train"]) + len(parts["validate"])
+    with memory_told(no_room, num_cubes, "cpu"):
         stores = open_stores(plan, args, cubes=cubes, parts=parts, device=device)
     if args.find_batch_size:
         return report_batch_size(settings, args, stores=stores, device=device)
@@ -87,8 +88,9 @@ def fit_network(plan, args, *, cubes, parts):
     if state:
         LOG.info("going on after step %d", state["step"])
     options = {"device": device, "workers": args.threads, "board": args.out_tensorboard}
-    with memory_told(settings, device):
+    with memory_told(no_room, num_cubes, "cpu"):
         run = Run(settings, args.seed, stores=stores, folder=folder, state=state, options=options)
+    with memory_told(out_of_memory, settings, device):
         fit(run, devices=args.devices, nodes=args.nodes)
         if run.is_terminated or run.global_rank:
             return EXIT_TEMPORARY if run.is_terminated else 0
@@ -129,10 +131,11 @@ def report_batch_size(settings: dict, args, *, stores, device: str) -> int:
     from quorum.training import make_network
     from quorum.trials import Trial, find_batch_size
 
-    # Both are held, as in a run, where they lie on the device.
-    train, validation = (store.to(device) for store in stores)
-    speed, most = choose_speed(settings["speed"], device), len(train)
-    trial = Trial(make_network(settings, args.seed, device).to(device), settings, train, speed)
+    speed, most = choose_speed(settings["speed"], device), len(stores[0])
+    with memory_told(no_room, most + len(stores[1]), device):
+        # Both are held, as in a run, where they lie on the device.
+        train, validation = (store.to(device) for store in stores)
+        trial = Trial(make_network(settings, args.seed, device).to(device), settings, train, speed)
     size = find_batch_size(trial, most=most, limit_mb=args.memory_mb)
     LOG.info("beside %d cubes to train on and %d to validate on", most, len(validation))
     LOG.info("the largest batch that fits: %d crops (up to %d were tried)", size, most)

@@ -36,20 +36,38 @@ def used_mb() -> int:
 
 
 @contextlib.contextmanager
-def memory_told(settings: dict, device: str):
+def memory_told(explain, *asked):
     """Let a block that runs out of memory, on a GPU or a CPU, end in one sentence.
+
+    Parameters
+    ----------
+    explain : function
+        `out_of_memory` or `no_room`.
+    asked
+        Its arguments before the error.
 
     Raises
     ------
     InputError
-        Of `out_of_memory`; every other error passes.
+        Of `explain`; an error of another kind passes.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise out_of_memory(settings, device, error) from error
+        raise explain(*asked, error) from error
+
+
+def no_room(num_cubes: int, device: str, error) -> InputError:
+    """Return an InputError that says what was to be held before the first step, and where."""
+    free_mb, whole_mb = memory_mb(device)
+    return InputError(
+        f"memory ran out before the first step, while {num_cubes} cubes and the network were read "
+        f"({str(error).splitlines()[0]})",
+        f"room for them in the {device}'s memory ({free_mb} of {whole_mb} MiB free now)",
+        "give the job more memory, or --loading workers, which holds no cube",
+    )
 
 
 def out_of_memory(settings: dict, device: str, error) -> InputError:

@@ -122,6 +122,7 @@ def run_job(folder: Path, python, pictures: list, options: dict) -> tuple:
     np.savez(own["crops"], *[picture.hu for picture in pictures])
     Path(folder, "job.json").write_text(json.dumps(job))
     environment = {**os.environ, "nnUNet_n_proc_DA": "1", "nnUNet_compile": "false"}
+    environment["PYTHONUNBUFFERED"] = "1"  # a job that is killed has said where it was
     environment |= {f"nnUNet_{name}": str(place) for name, place in places.items()}
     words = [python, JOB, folder / "job.json"]
     # It would train on for days when the job that reads its answer is killed.

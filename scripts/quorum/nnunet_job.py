@@ -35,6 +35,8 @@ class Trainer(nnUNetTrainer):
     def save_checkpoint(self, filename: str):
         """Write a checkpoint whole: a job that is killed meanwhile leaves the one before."""
         super().save_checkpoint(f"{filename}.partial")
+        with open(f"{filename}.partial", "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(f"{filename}.partial", filename)
 
 
@@ -72,7 +74,7 @@ def train(job: dict) -> Trainer:
         trainer.num_epochs = job["epochs"]
         trainer.num_iterations_per_epoch = job["iterations_per_epoch"]
         trainer.num_val_iterations_per_epoch = max(job["iterations_per_epoch"] // 5, 1)
-        trainer.save_every = 1
+    trainer.save_every = 1
     # Its planner takes this for a number of threads and its trainer for one of processes.
     os.environ["nnUNet_n_proc_DA"] = "0"  # noqa: SIM112, nnU-Net's own spelling
     trainer.initialize()

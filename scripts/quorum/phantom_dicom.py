@@ -46,7 +46,7 @@ def series_header(source: dict, raster: Raster, seed: int) -> Dataset:
     header.StudyInstanceUID = phantom_uid("study", source["study_uid"], seed)
     header.SeriesInstanceUID = phantom_uid("series", source["series_uid"], seed)
     header.FrameOfReferenceUID = phantom_uid("frame", source["series_uid"], seed)
-    header.PatientName = f"{MARK}^"  # a family name alone: DICOM's names have parts
+    header.PatientName = f"{MARK}^"  # highdicom warns of a name without a caret
     header.PatientID = f"PHANTOM-{source['patient_id']}"
     header.PatientBirthDate = header.PatientSex = ""
     header.PatientIdentityRemoved = "YES"

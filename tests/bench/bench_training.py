@@ -14,9 +14,10 @@ what is compared is done in turn, the median of each is taken, and the load is p
    operations a second over those of a product of two large matrices of that type, measured here;
    the time of the steps of five folds, as 5 x max_steps of them.
 4. The same of a run as train_model starts it, from the end of a step to the end of the next one,
-   with all that it does there (Lightning, clipping, the weights' average, history): every other
-   step takes a batch in place of the one that it would cut. A checkpoint, of which each epoch has
-   one, is timed apart.
+   with all that it does there (Lightning, clipping, the weights' average, history): half of the
+   steps take a batch in place of the one that they would cut, as many of them after a checkpoint
+   as of the others. Which cubes a batch holds is drawn in both. A checkpoint, of which each epoch
+   has one, is timed apart.
 5. The same step on contiguous memory, and compiled.
 6. With --five-folds: five folds of the default, trained to their end, validations included.
 7. Peak memory of all of it.
@@ -57,6 +58,8 @@ from quorum.trainers import fit  # noqa: E402
 from quorum.training import Run, make_network  # noqa: E402
 
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+# 16 cubes in batches of 4.
+EPOCH_STEPS = 4
 # Sides of the two matrices: large enough that a device is as fast as it gets.
 MATRIX_SIDE = {"cpu": 1536, "cuda": 8192}
 
@@ -166,22 +169,28 @@ def bench_steps(store, settings, args):
 
 
 class TimedRun(Run):
-    """A run whose steps are timed, every other one with a batch in place, checkpoints apart."""
+    """A run whose steps are timed, half of them with a batch in place, checkpoints apart."""
 
     def start_clock(self, batch):
         """Keep the batch in place; start the clock."""
         self.fixed, self.cut = batch, training.learning_batch
-        self.real_s, self.fixed_s, self.save_s = [], [], []
+        self.steps, self.save_s = [], []
         self.started = time.perf_counter()
 
     def backward_batch(self, number, store, draw):
-        """Give every other step the batch in place of the one that it would cut."""
-        is_real = self.state["step"] % 2 == 0
-        training.learning_batch = self.cut if is_real else lambda *_: self.fixed
+        """Give half of the steps the batch in place of the one that they would cut."""
+        self.was_real = self.is_real()
+        if not self.was_real:
+            training.learning_batch = lambda *_: self.fixed
         try:
             return super().backward_batch(number, store, draw)
         finally:
             training.learning_batch = self.cut
+
+    def is_real(self) -> bool:
+        """Tell whether it is the turn of a real batch: other parity after each checkpoint."""
+        step = self.state["step"]
+        return (step + step // EPOCH_STEPS) % 2 == 0
 
     def save(self):
         """Write a checkpoint on a clock of its own."""
@@ -194,8 +203,15 @@ class TimedRun(Run):
         """End the step as every run does, and keep its seconds."""
         super().on_train_batch_end(*args)
         end = self.now()
-        (self.fixed_s if self.state["step"] % 2 == 0 else self.real_s).append(end - self.started)
+        self.steps.append((self.was_real, end - self.started))
         self.started = end
+
+    def seconds(self, is_real: bool) -> float:
+        """Return the median of the steps with real batches, or in place.
+
+        Without the first, which makes buffers, and the last, which ends with a validation.
+        """
+        return statistics.median(s for kind, s in self.steps[1:-1] if kind == is_real)
 
     def now(self) -> float:
         """Return the time when all that was started is done."""
@@ -220,8 +236,7 @@ def bench_runs(store, cubes, settings, *, args, folder: Path):
         )
         run.start_clock((torch.randn_like(fixed[0]), *fixed[1:]))
         fit(run)
-        # The first step makes buffers, the last one ends with a validation.
-        real, in_place = statistics.median(run.real_s[1:]), statistics.median(run.fixed_s[:-1])
+        real, in_place = run.seconds(True), run.seconds(False)
         row = f"{precision}  {real:6.4f}  {in_place:10.4f}  {in_place / real:5.3f}"
         print(f"{row}  {statistics.median(run.save_s):6.4f}")
 

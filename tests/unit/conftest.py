@@ -11,8 +11,15 @@ def cohort(tmp_path_factory):
     return make_cohort(tmp_path_factory.mktemp("cohort"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def keep_sigterm_of_the_module():
+    """Give SIGTERM back to pytest after what a module's own fixtures train."""
+    with sigterm_kept():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def keep_sigterm():
-    """Give SIGTERM back to pytest."""
+    """Give SIGTERM back to pytest after each test."""
     with sigterm_kept():
         yield

@@ -7,7 +7,6 @@ import export_mlflow
 import pytest
 from model_factory import make_cohort
 from needs import require
-from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.errors import InputError
@@ -19,8 +18,7 @@ def run(tmp_path_factory):
     require(importlib.util.find_spec("mlflow") is not None, "MLflow (`make env-export`)")
     cohort = make_cohort(tmp_path_factory.mktemp("cohort"))
     out = tmp_path_factory.mktemp("run")
-    with sigterm_kept():
-        train(cohort.train_flags(cohort.plan("kept", max_steps=2), out))
+    train(cohort.train_flags(cohort.plan("kept", max_steps=2), out))
     return out
 
 

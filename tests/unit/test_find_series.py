@@ -19,6 +19,9 @@ from quorum.errors import InputError
 from quorum.local_layouts import walk_files
 from quorum.tables import read_table
 
+# Damaged headers are meant: a line for each would hide what failed.
+pytestmark = pytest.mark.filterwarnings("ignore:::pydicom")
+
 EVEN = [2.0 * index for index in range(6)]
 HU = np.full((6, 4, 5), -500, np.int16)
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_factory import make_cohort, tiny_settings
 from predict_cubes import main
-from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.clicks import click_points, crop_starts
@@ -35,8 +34,7 @@ def cohort(tmp_path_factory):
     """Two small shards, a split, a trained tiny network and a ball."""
     made = make_cohort(tmp_path_factory.mktemp("cohort"))
     for name, changes in (("tiny", {}), ("ball", {"method": "ball"})):
-        with sigterm_kept():
-            train(made.train_flags(made.plan(name, **changes), made.folder / f"run_{name}"))
+        train(made.train_flags(made.plan(name, **changes), made.folder / f"run_{name}"))
     return made
 
 

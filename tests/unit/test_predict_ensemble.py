@@ -6,7 +6,6 @@ import pytest
 from freeze_plan import main as freeze
 from model_factory import ROOT, make_cohort
 from predict_ensemble import joint_answer, main
-from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.errors import InputError
@@ -22,8 +21,7 @@ def cohort(tmp_path_factory):
     for name, changes in runs.items():
         plan = made.plan(name, **changes)
         for fold in (0, 1):
-            with sigterm_kept():
-                train(made.train_flags(plan, made.folder / f"{name}{fold}", fold=fold, seed=fold))
+            train(made.train_flags(plan, made.folder / f"{name}{fold}", fold=fold, seed=fold))
     plan, looks = ROOT / "config" / "analysis_plan.yaml", made.folder / "looks"
     out = made.folder / "frozen.json"
     freeze(["--plan", str(plan), "--looks", str(looks), "--out-plan", str(out)])

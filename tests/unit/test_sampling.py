@@ -6,7 +6,6 @@ import pytest
 import yaml
 from model_factory import make_cohort, tiny_settings
 from predict_cubes import main as predict
-from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.sampling import num_samples
@@ -24,8 +23,7 @@ def predictions(tmp_path_factory):
     whole = {"name": "tiny", "consensus": "majority", "settings": settings}
     plan.write_text(yaml.safe_dump(whole))
     out = cohort.folder / "run"
-    with sigterm_kept():
-        assert train(cohort.train_flags(plan, out)) == 0
+    assert train(cohort.train_flags(plan, out)) == 0
     found = []
     for offsets in ((0,), (0, 4)):
         predict(cohort.predict_flags(plan, out, offsets=offsets))

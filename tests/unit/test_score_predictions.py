@@ -11,7 +11,6 @@ from model_factory import make_cohort
 from predict_cubes import main as predict
 from predict_ensemble import main as predict_test
 from score_predictions import main
-from terminations import sigterm_kept
 from train_model import main as train
 
 from quorum.errors import InputError
@@ -194,8 +193,7 @@ def run(tmp_path_factory):
     """A cohort with the predictions of a ball."""
     cohort = make_cohort(tmp_path_factory.mktemp("cohort"))
     plan, out = cohort.plan("ball", method="ball_oracle"), cohort.folder / "run"
-    with sigterm_kept():
-        train(cohort.train_flags(plan, out))
+    train(cohort.train_flags(plan, out))
     predict(cohort.predict_flags(plan, out))
     return cohort
 

@@ -39,6 +39,17 @@ found = [(images[name] > -400).astype(np.float16) for name in images.files]
 np.savez(job["answer"], *found, notes=json.dumps({{"num_parameters": 7}}))
 open({seen!r}, "w").write(json.dumps(job))
 """
+# A checkpoint is being written when the job is killed.
+TORN = """
+import sys
+from pathlib import Path
+import nnunet_job
+def tear(self, filename):
+    Path(filename).write_text("half")
+    raise SystemExit(7)
+nnunet_job.nnUNetTrainer.save_checkpoint = tear
+nnunet_job.Trainer.save_checkpoint(nnunet_job.Trainer.__new__(nnunet_job.Trainer), sys.argv[1])
+"""
 TABLES = (("slices", "series_slices"), ("nodules", "nodules"))
 OWN_PYTHON = ROOT / ".venv-nnunet" / "bin" / "python"
 
@@ -391,6 +402,17 @@ def test_nnunet_itself_goes_on_where_it_was_killed(tmp_path):
     assert "Epoch" not in third.stdout + third.stderr
     with open_predictions(tmp_path / "p.h5") as found:
         assert 0 < found["probability"][:].max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OWN_PYTHON.is_file(), reason="make env-nnunet was not run")
+def test_a_torn_checkpoint_of_nnunet_leaves_the_one_before(tmp_path):
+    kept = tmp_path / "checkpoint_latest.pth"
+    kept.write_text("whole")
+    words = [OWN_PYTHON, "-c", TORN, kept]
+    ended = subprocess.run(words, cwd=ROOT / "scripts" / "quorum", capture_output=True, text=True)
+    assert ended.returncode == 7, ended.stderr
+    assert kept.read_text() == "whole"
 
 
 @pytest.mark.slow

@@ -327,8 +327,6 @@ def test_a_job_s_memory_counts_what_it_holds_already(cohort, monkeypatch):
 @pytest.mark.parametrize(
     "where",
     [
-        pytest.param("quorum.fitting.load_store", id="when the cubes are read"),
-        pytest.param("quorum.training.build_network", id="when the network is built"),
         pytest.param("quorum.training.learning_batch", id="in a step"),
         pytest.param("quorum.training.Run.update_average", id="beside the weights"),
         pytest.param("quorum.training.Run.place_stores", id="when the cubes are placed"),
@@ -346,6 +344,28 @@ def test_memory_that_runs_out_says_what_was_asked(cohort, tmp_path, monkeypatch,
     asked = "unet3d on 2 crops of [16, 32, 32]"
     for phrase in (asked, "99 bytes", "MiB free", "--find-batch-size"):
         assert phrase in str(caught.value)
+
+
+@pytest.mark.parametrize("flags", [[], ["--find-batch-size"]])
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param("quorum.fitting.load_store", id="when the cubes are read"),
+        pytest.param("quorum.training.build_network", id="when the network is built"),
+    ],
+)
+def test_memory_that_runs_out_before_the_first_step(cohort, tmp_path, monkeypatch, where, flags):
+    def fail(*_, **__):
+        raise MemoryError("Unable to allocate 99 bytes")
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(InputError) as caught:
+        main([*cohort.train_flags(cohort.plan("room"), tmp_path), *flags])
+    for phrase in ("99 bytes", "16 cubes", "the cpu's memory", "MiB free", "--loading workers"):
+        assert phrase in str(caught.value)
+
+
+def test_what_is_out_of_memory():
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert "cpu" in str(out_of_memory(tiny_settings(), "cpu", MemoryError("none")))
