@@ -24,6 +24,9 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 CONFIGURATION = "3d_fullres"
+# What nnU-Net's checkpoints hold besides tensors and plain values: numbers of its log.
+NUMBERS = [np._core.multiarray.scalar, np.dtype]
+NUMBERS += [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int64")]
 
 
 class Trainer(nnUNetTrainer):
@@ -79,10 +82,20 @@ def train(job: dict) -> Trainer:
     os.environ["nnUNet_n_proc_DA"] = "0"  # noqa: SIM112, nnU-Net's own spelling
     trainer.initialize()
     if checkpoint:
+        refuse_code(checkpoint)
         trainer.load_checkpoint(str(checkpoint))
     if not final:
         trainer.run_training()
     return trainer
+
+
+def refuse_code(checkpoint: Path):
+    """Read a checkpoint as data alone, which fails where it holds anything that would be run.
+
+    nnU-Net itself reads it without that care.
+    """
+    with torch.serialization.safe_globals(NUMBERS):
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
 
 
 def predict(trainer: Trainer, images, spacings_mm: list, *, mirrors: bool) -> list:

@@ -13,12 +13,12 @@ what is compared is done in turn, the median of each is taken, and the load is p
    with one random tensor already in place (the same network, loss and optimizer); the step's
    operations a second over those of a product of two large matrices of that type, measured here;
    the time of the steps of five folds, as 5 x max_steps of them.
-4. The same of a run as train_model starts it, from the end of a step to the end of the next one,
+4. The same step on contiguous memory, and compiled.
+5. The same of a run as train_model starts it, from the end of a step to the end of the next one,
    with all that it does there (Lightning, clipping, the weights' average, history): half of the
    steps take a batch in place of the one that they would cut, as many of them after a checkpoint
    as of the others. Which cubes a batch holds is drawn in both. A checkpoint, of which each epoch
    has one, is timed apart.
-5. The same step on contiguous memory, and compiled.
 6. With --five-folds: five folds of the default, trained to their end, validations included.
 7. Peak memory of all of it.
 """
@@ -58,8 +58,6 @@ from quorum.trainers import fit  # noqa: E402
 from quorum.training import Run, make_network  # noqa: E402
 
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-# 16 cubes in batches of 4.
-EPOCH_STEPS = 4
 # Sides of the two matrices: large enough that a device is as fast as it gets.
 MATRIX_SIDE = {"cpu": 1536, "cuda": 8192}
 
@@ -190,7 +188,7 @@ class TimedRun(Run):
     def is_real(self) -> bool:
         """Tell whether it is the turn of a real batch: other parity after each checkpoint."""
         step = self.state["step"]
-        return (step + step // EPOCH_STEPS) % 2 == 0
+        return (step + self.epoch_of(step)) % 2 == 0
 
     def save(self):
         """Write a checkpoint on a clock of its own."""

@@ -18,6 +18,9 @@ from quorum.handed_masks import Handed
 from quorum.shards import open_shards
 from quorum.tables import read_table
 
+# What highdicom warns of would be read by every user.
+pytestmark = pytest.mark.filterwarnings("error::UserWarning:highdicom")
+
 LEAST_DICE = 0.97
 
 

@@ -20,8 +20,9 @@ from quorum.predictions import open_predictions
 from quorum.settings import experiment_settings
 from quorum.speed import Speed
 
-# Needs a table of slices too: tests/unit/test_places.py takes it through the scripts.
+# Their gradients are compared in `make test` (transfuse's were wrong), all others' in test-full.
 QUICK = ("segresnet", "transfuse", "unet3d")
+# position_unet needs a table of slices too: tests/unit/test_places.py takes it through the scripts.
 OTHERS = [name for name in network_names() if name != "position_unet"]
 
 

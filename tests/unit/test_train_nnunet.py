@@ -50,6 +50,17 @@ def tear(self, filename):
 nnunet_job.nnUNetTrainer.save_checkpoint = tear
 nnunet_job.Trainer.save_checkpoint(nnunet_job.Trainer.__new__(nnunet_job.Trainer), sys.argv[1])
 """
+# A checkpoint that runs a program when it is read.
+EVIL = """
+import os, sys, torch
+from pathlib import Path
+import nnunet_job
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, (sys.argv[2],)
+torch.save({"current_epoch": Evil()}, sys.argv[1])
+nnunet_job.refuse_code(Path(sys.argv[1]))
+"""
 TABLES = (("slices", "series_slices"), ("nodules", "nodules"))
 OWN_PYTHON = ROOT / ".venv-nnunet" / "bin" / "python"
 
@@ -404,15 +415,30 @@ def test_nnunet_itself_goes_on_where_it_was_killed(tmp_path):
         assert 0 < found["probability"][:].max() <= 1
 
 
+def in_its_python(code: str, *words):
+    """Run a piece of code beside nnunet_job in nnU-Net's environment; return how it ended."""
+    folder = ROOT / "scripts" / "quorum"
+    command = [OWN_PYTHON, "-c", code, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not OWN_PYTHON.is_file(), reason="make env-nnunet was not run")
 def test_a_torn_checkpoint_of_nnunet_leaves_the_one_before(tmp_path):
     kept = tmp_path / "checkpoint_latest.pth"
     kept.write_text("whole")
-    words = [OWN_PYTHON, "-c", TORN, kept]
-    ended = subprocess.run(words, cwd=ROOT / "scripts" / "quorum", capture_output=True, text=True)
+    ended = in_its_python(TORN, kept)
     assert ended.returncode == 7, ended.stderr
     assert kept.read_text() == "whole"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OWN_PYTHON.is_file(), reason="make env-nnunet was not run")
+def test_a_checkpoint_of_nnunet_that_holds_code_is_not_read(tmp_path):
+    ended = in_its_python(EVIL, tmp_path / "checkpoint_latest.pth", tmp_path / "made")
+    assert ended.returncode == 1
+    assert "Weights only load failed" in ended.stderr
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.slow
